@@ -1,0 +1,32 @@
+"""Errors of the tensor side.
+
+EngineError
+├── SpecError           a spec that is missing, malformed, or of another version
+├── CheckpointError     weights that are missing, truncated, or of another model
+├── RuntimeMissingError a runtime this machine does not have
+└── InferenceError      a runtime that refused its input or failed while running
+
+Every message is one line that ends with what to do.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Anything that stops a model from being loaded or run."""
+
+
+class SpecError(EngineError):
+    """A model's spec cannot be read."""
+
+
+class CheckpointError(EngineError):
+    """A weights file cannot be used."""
+
+
+class RuntimeMissingError(EngineError):
+    """The asked-for runtime is not on this machine."""
+
+
+class InferenceError(EngineError):
+    """A loaded model could not be run on the given arrays."""

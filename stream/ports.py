@@ -1,0 +1,105 @@
+"""The seams between rooms: protocols only."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engines.preprocess import BoxGeometry
+from stream.types import FaceBox, FaceScore, Frame, Scene, StreamName, StreamState, TrackedFace, Verdict
+
+
+class Clock(Protocol):
+    """Monotonic time; tests pass a hand-wound one."""
+
+    def __call__(self) -> int:
+        """Nanoseconds, as ``time.monotonic_ns``."""
+
+
+class Source(Protocol):
+    """Frames of one stream, in order. Read by one thread."""
+
+    @property
+    def name(self) -> StreamName: ...
+
+    @property
+    def is_live(self) -> bool:
+        """Live: newest wins and drops are counted. Otherwise the source waits for its reader."""
+
+    @property
+    def state(self) -> StreamState: ...
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame (live: the newest), or None when none came in time or the source has ended.
+
+        Raises SourceError when the source cannot be read and will not be retried. Release one frame before the next.
+        """
+
+    def close(self) -> None: ...
+
+
+class FaceDetector(Protocol):
+    """Finds faces in a borrowed frame."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def geometry(self) -> BoxGeometry: ...
+
+    def detect(self, frame: Frame) -> tuple[FaceBox, ...]: ...
+
+
+class FaceTracker(Protocol):
+    """Keeps identities over one stream's detections. Pure in time: it reads no clock."""
+
+    def update(self, faces: tuple[FaceBox, ...], pts_ns: int) -> tuple[TrackedFace, ...]:
+        """Faces alive after this frame's detections; ids are never reused."""
+
+    def reset(self) -> None:
+        """Forget all tracks (new segment); ids still go on counting."""
+
+
+class SceneSource(Protocol):
+    """Where the overlay finds what to draw; read from GStreamer's threads."""
+
+    def newest(self) -> Scene | None: ...
+
+
+class Sink(Protocol):
+    """Takes scenes as they are published: terminal table, JSON lines, …"""
+
+    def publish(self, scene: Scene) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Observer(Protocol):
+    """Told of everything that happens; the metrics are one, tests use a list. Must return at once, never raise."""
+
+    def stream_state(self, stream: StreamName, state: StreamState) -> None: ...
+
+    def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None: ...
+
+    def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
+        """``stage``: ``analysis`` | ``video``; ``reason``: ``newer_frame`` | ``error``."""
+
+    def reconnected(self, stream: StreamName, reason: str) -> None:
+        """``reason``: one of SOURCE_REASONS."""
+
+    def source_fps(self, stream: StreamName, fps: float) -> None: ...
+
+    def stage_took(self, stream: StreamName, stage: str, seconds: float) -> None:
+        """``stage``: ``decode`` | ``detect`` | ``embed`` | ``head`` | ``overlay`` | ``e2e``."""
+
+    def faces_tracked(self, stream: StreamName, count: int) -> None: ...
+
+    def face_rejected(self, stream: StreamName, reason: str) -> None:
+        """``reason``: a QualityReason's value."""
+
+    def window_scored(self, stream: StreamName, verdict: Verdict, fake_probability: float) -> None: ...
+
+    def inference(self, model: str, backend: str, batch: int, seconds: float) -> None: ...
+
+    def inference_failed(self, model: str, backend: str) -> None: ...
+
+    def verdict_changed(self, stream: StreamName, face: FaceScore) -> None: ...

@@ -1,0 +1,145 @@
+"""Values that cross rooms and threads. All frozen; pixels are borrowed, never owned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType
+
+from engines.preprocess import Planes
+
+StreamName = NewType("StreamName", str)
+TrackId = NewType("TrackId", int)
+Xyxy = tuple[float, float, float, float]
+
+SOURCE_REASONS = (
+    "eos",
+    "error",
+    "stalled",
+    "unauthorized",
+    "not_found",
+    "refused",
+    "timeout",
+    "pts_jump",
+    "caps_change",
+)
+"""Why a source was lost or its windows were reset: the closed set of metric labels."""
+
+
+class StreamState(str, Enum):
+    """Where a stream is in its life."""
+
+    CONNECTING = "connecting"
+    PLAYING = "playing"
+    RECONNECTING = "reconnecting"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+class Verdict(str, Enum):
+    """What we show of a face."""
+
+    WARMING_UP = "warming up"
+    REAL = "real"
+    UNSURE = "unsure"
+    FAKE = "fake"
+
+
+class QualityReason(str, Enum):
+    """Why a face is not scored, or is shown as unsure."""
+
+    TOO_SMALL = "too_small"
+    BLURRED = "blurred"
+    DARK = "dark"
+    CUT_OFF = "cut_off"
+    LOW_CONFIDENCE = "low_confidence"
+
+
+@dataclass(frozen=True, repr=False)
+class Frame:
+    """One decoded picture. Its planes are borrowed from the decoder: use it in a ``with``, copy to keep."""
+
+    stream: StreamName
+    planes: Planes
+    pts_ns: int
+    """Media time since the segment's start."""
+    arrived_ns: int
+    """``time.monotonic_ns()`` when the decoder handed it over."""
+    segment: int
+    """Counts up at every reconnect, PTS jump and resolution change: windows never span two."""
+    release: Callable[[], None] = field(default=lambda: None, compare=False)
+    """Gives the planes back; called by ``__exit__``."""
+
+    def __enter__(self) -> Frame:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"Frame({self.stream}, {self.planes!r}, pts={self.pts_ns / 1e9:.3f}s, segment={self.segment})"
+
+
+@dataclass(frozen=True)
+class FaceBox:
+    """One detected face."""
+
+    xyxy: Xyxy
+    """Left, top, right, bottom in frame pixels; may reach over the border."""
+    confidence: float
+    """Belief that it is a face, 0-1."""
+    landmarks: tuple[tuple[float, float], ...] = ()
+    """Right eye, left eye, nose, right and left mouth corner (the person's right), in frame pixels; or empty."""
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A face with its identity over time."""
+
+    track_id: TrackId
+    face: FaceBox
+    detected: bool
+    """False when the box is the tracker's prediction, not this frame's detection."""
+
+
+@dataclass(frozen=True)
+class FaceScore:
+    """What is known of one track at one moment: drawn, written and counted."""
+
+    track_id: TrackId
+    xyxy: Xyxy
+    verdict: Verdict
+    fake_probability: float | None
+    """Calibrated, 1 = fake; None while no window has been scored."""
+    reason: QualityReason | None = None
+    """Why the verdict is unsure for other causes than the probability."""
+    scored_pts_ns: int | None = None
+    """Media time of the newest sample in the scored window."""
+    slots: tuple[bool, ...] = ()
+    """The window's mask, oldest first."""
+    history: tuple[tuple[int, float], ...] = ()
+    """(pts_ns, fake_probability) of the last 30 seconds, oldest first."""
+    velocity: tuple[float, float] = (0.0, 0.0)
+    """Of the box's centre, pixels per second; lets the overlay follow between detections."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that the overlay draws on one stream; the newest replaces the one before."""
+
+    stream: StreamName
+    faces: tuple[FaceScore, ...] = ()
+    pts_ns: int = 0
+    """Media time of the analysed frame."""
+    published_ns: int = 0
+    """``time.monotonic_ns()`` at publication."""
+    captured_ns: int = 0
+    """``Frame.arrived_ns`` of the analysed frame: age of the scores = now - captured_ns."""
+    fps: float = 0.0
+    """The source's measured frame rate."""
+    latency_ms: float = 0.0
+    """Camera to score of the newest analysed frame."""
+    model: str = ""
+    backend: str = ""
+    state: StreamState = StreamState.CONNECTING
