@@ -1,0 +1,266 @@
+"""Prometheus metrics of the live path: the only door to prometheus_client. docs/metrics.md lists them all.
+
+Every label comes from a closed set: the streams named by ``add_stream``, the models and backends named by
+``add_backend``, and the tables below. Anything else is counted as ``other``, so a typo or a hostile name can neither
+grow the series without end nor carry an address or a password. Series start at 0.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    start_http_server,
+)
+
+from stream.errors import OutputError
+from stream.types import SOURCE_REASONS, FaceScore, QualityReason, StreamName, StreamState, Verdict
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9108
+OTHER = "other"
+LATENCY_STAGES = ("decode", "detect", "embed", "head", "overlay", "e2e")
+DROP_STAGES = ("analysis", "video")
+DROP_REASONS = ("newer_frame", "error")
+QUALITY_REASONS = tuple(reason.value for reason in QualityReason)
+VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""From a drawn overlay (0.3 ms) to a stalled camera."""
+PROBABILITIES = tuple(step / 10 for step in range(1, 11))
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+_PLAIN_NAME = re.compile(r"[\w .-]{1,64}")
+"""What a label may look like: no URL, no user@host, no path."""
+
+
+class Metrics:
+    """An Observer that counts. Safe from any thread; each event costs microseconds and never raises."""
+
+    def __init__(
+        self, registry: CollectorRegistry | None = None, *, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        """``registry``: None makes a fresh one. ``wall_clock``: seconds since the Unix epoch."""
+        self.registry = registry or CollectorRegistry()
+        disable_created_metrics()  # a time stamp beside every counter doubles a scrape and tells nobody anything
+        self._wall_clock = wall_clock
+        self._streams: set[str] = set()
+        self._backends: set[tuple[str, str]] = set()
+        self._add_stream_series()
+        self._add_face_series()
+        self._add_inference_series()
+        self._add_process_series()
+
+    def add_stream(self, stream: StreamName) -> None:
+        """Name a stream of this run: its series exist from now on, at 0."""
+        if not _PLAIN_NAME.fullmatch(stream):
+            return
+        self._streams.add(stream)
+        for gauge in (self._last_frame, self._source_fps, self._faces):
+            gauge.labels(stream)
+        self._frames.labels(stream)
+        self._show_state(stream, None)
+        _start(self._drops, [(stream, stage, reason) for stage in DROP_STAGES for reason in DROP_REASONS])
+        _start(self._reconnects, [(stream, reason) for reason in SOURCE_REASONS])
+        _start(self._rejected, [(stream, reason) for reason in QUALITY_REASONS])
+        _start(self._windows, [(stream, verdict) for verdict in VERDICTS])
+
+    def add_backend(self, model: str, backend: str, precision: str = "fp32") -> None:
+        """Name a graph that runs (``lite0-gru``, ``centerface``, …) and what runs it."""
+        if not all(_PLAIN_NAME.fullmatch(value) for value in (model, backend, precision)):
+            return
+        self._backends.add((model, backend))
+        self._backend_info.labels(model, backend, precision).set(1)
+        for metric in (self._inference_s, self._batch_size, self._inference_errors):
+            metric.labels(model, backend)
+
+    def scrape(self) -> str:
+        """What a Prometheus server would read now."""
+        return generate_latest(self.registry).decode()
+
+    def serve(self, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> MetricsServer:
+        """Answer scrapes on ``http://host:port/metrics``; port 0 takes a free one. Raises OutputError."""
+        try:
+            server, thread = start_http_server(port, addr=host, registry=self.registry)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(
+                f"cannot serve metrics on {host}:{port} ({reason}): choose another --metrics-port"
+            ) from error
+        return MetricsServer(host, server, thread)
+
+    # The events, in the order of stream.ports.Observer.
+
+    def stream_state(self, stream: StreamName, state: StreamState) -> None:
+        self._show_state(self._known(stream), state)
+
+    def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None:  # noqa: ARG002 - wall clock is what is asked
+        name = self._known(stream)
+        self._frames.labels(name).inc()
+        self._last_frame.labels(name).set(self._wall_clock())
+
+    def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
+        labels = (self._known(stream), _one_of(stage, DROP_STAGES), _one_of(reason, DROP_REASONS))
+        self._drops.labels(*labels).inc()
+
+    def reconnected(self, stream: StreamName, reason: str) -> None:
+        self._reconnects.labels(self._known(stream), _one_of(reason, SOURCE_REASONS)).inc()
+
+    def source_fps(self, stream: StreamName, fps: float) -> None:
+        self._source_fps.labels(self._known(stream)).set(fps)
+
+    def stage_took(self, stream: StreamName, stage: str, seconds: float) -> None:  # noqa: ARG002 - one series a stage
+        self._latency.labels(_one_of(stage, LATENCY_STAGES)).observe(seconds)
+
+    def faces_tracked(self, stream: StreamName, count: int) -> None:
+        self._faces.labels(self._known(stream)).set(count)
+
+    def face_rejected(self, stream: StreamName, reason: str) -> None:
+        self._rejected.labels(self._known(stream), _one_of(reason, QUALITY_REASONS)).inc()
+
+    def window_scored(self, stream: StreamName, verdict: Verdict, fake_probability: float) -> None:
+        self._windows.labels(self._known(stream), verdict.value.replace(" ", "_")).inc()
+        self._window_score.observe(fake_probability)
+
+    def inference(self, model: str, backend: str, batch: int, seconds: float) -> None:
+        labels = self._known_backend(model, backend)
+        self._inference_s.labels(*labels).observe(seconds)
+        self._batch_size.labels(*labels).observe(batch)
+
+    def inference_failed(self, model: str, backend: str) -> None:
+        self._inference_errors.labels(*self._known_backend(model, backend)).inc()
+
+    def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
+        """Not counted: a change is an alert's business."""
+
+    def _add_stream_series(self) -> None:
+        make, gauge, counter = self.registry, Gauge, Counter
+        self._state = gauge(
+            "unmask_stream_state", "1 for the state a stream is in, else 0", ["stream", "state"], registry=make
+        )
+        self._last_frame = gauge(
+            "unmask_stream_last_frame_timestamp_seconds",
+            "Unix time at which the newest frame arrived, 0 before the first",
+            ["stream"],
+            registry=make,
+        )
+        self._source_fps = gauge(
+            "unmask_stream_source_fps", "Measured frames a second of the source", ["stream"], registry=make
+        )
+        self._frames = counter("unmask_stream_frames", "Frames that arrived", ["stream"], registry=make)
+        self._drops = counter(
+            "unmask_stream_frames_dropped",
+            "Frames left out: by the analysis or by the overlaid video, for a newer frame or after an error",
+            ["stream", "stage", "reason"],
+            registry=make,
+        )
+        self._reconnects = counter(
+            "unmask_stream_reconnects", "Times a source was lost and opened again", ["stream", "reason"], registry=make
+        )
+        self._latency = Histogram(
+            "unmask_frame_latency_seconds",
+            "Time a frame spends in a stage; e2e is from the camera to the published score",
+            ["stage"],
+            registry=make,
+            buckets=SECONDS,
+        )
+        _start(self._latency, [(stage,) for stage in LATENCY_STAGES])
+
+    def _add_face_series(self) -> None:
+        make = self.registry
+        self._faces = Gauge("unmask_faces_tracked", "Faces in view", ["stream"], registry=make)
+        self._rejected = Counter(
+            "unmask_faces_rejected", "Faces too poor to be scored", ["stream", "reason"], registry=make
+        )
+        self._windows = Counter(
+            "unmask_windows_scored", "Windows scored, by the verdict shown then", ["stream", "verdict"], registry=make
+        )
+        self._window_score = Histogram(
+            "unmask_window_score",
+            "Fake probability of scored windows, 1 = fake",
+            registry=make,
+            buckets=PROBABILITIES,
+        )
+
+    def _add_inference_series(self) -> None:
+        make, labels = self.registry, ["model", "backend"]
+        self._inference_s = Histogram(
+            "unmask_inference_duration_seconds", "Time of one batch", labels, registry=make, buckets=SECONDS
+        )
+        self._batch_size = Histogram(
+            "unmask_inference_batch_size", "Faces or windows in one batch", labels, registry=make, buckets=BATCHES
+        )
+        self._inference_errors = Counter("unmask_inference_errors", "Batches that failed", labels, registry=make)
+        self._backend_info = Gauge(
+            "unmask_backend_info", "1 for each graph that is loaded", [*labels, "precision"], registry=make
+        )
+
+    def _add_process_series(self) -> None:
+        info = Gauge(
+            "unmask_build_info", "1, with the version that runs", ["version", "python"], registry=self.registry
+        )
+        info.labels(_version(), platform.python_version()).set(1)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def _show_state(self, stream: str, current: StreamState | None) -> None:
+        for state in StreamState:
+            self._state.labels(stream, state.value).set(1 if state is current else 0)
+
+    def _known(self, stream: str) -> str:
+        return stream if stream in self._streams else OTHER
+
+    def _known_backend(self, model: str, backend: str) -> tuple[str, str]:
+        return (model, backend) if (model, backend) in self._backends else (OTHER, OTHER)
+
+
+class MetricsServer:
+    """Answers scrapes on a thread of its own until closed."""
+
+    def __init__(self, host: str, server: Any, thread: threading.Thread) -> None:
+        self._server = server
+        self._thread = thread
+        self.host = host
+        self.port = int(server.server_port)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/metrics"
+
+    def close(self) -> None:
+        """Stop answering and wait for the thread; a second call does nothing."""
+        if not self._thread.is_alive():
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _start(metric: Counter | Histogram, labels: list[tuple[str, ...]]) -> None:
+    for values in labels:
+        metric.labels(*values)
+
+
+def _one_of(value: str, known: tuple[str, ...]) -> str:
+    return value if value in known else OTHER
+
+
+def _version() -> str:
+    try:
+        return version("unmask")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"
