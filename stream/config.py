@@ -1,0 +1,408 @@
+"""What a run is asked to do: read once, at the edge, from YAML or from the command line's options.
+
+No configuration object reaches a stage; ``app`` hands each the numbers it uses. Keys that are left out take the
+defaults below. Paths are relative to the folder the command runs in. Secrets are named here, never written: by
+``password_env``, by ``password_file``, or as ``${NAME}`` in a source; ``repr`` and dumps show none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from engines.spec import ModelSpec
+from stream.config_file import ConfigError, YamlFile, problems_of
+from stream.errors import UsageError
+from stream.scoring.verdict import VerdictPolicy, policy_of
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+
+
+def redacted(source: str) -> str:
+    """A source without its user, password, query and fragment: fit for logs.
+
+    Wider than a URL's rules: a password with an unescaped slash, or a missing scheme, must not show either.
+    """
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
+    rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
+    return f"{scheme}://" + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
+
+
+def _stream_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be 1-40 letters, digits, '-', '_' or '.': it becomes a metric label and an RTSP path")
+    return name
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+SourceText = Annotated[Text, PlainSerializer(redacted)]
+"""May hold a user and password; dumps are redacted."""
+UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Of a camera; they show in no text."""
+
+    user: str | None = field(default=None, repr=False)
+    password: SecretStr | None = None
+
+
+class StreamDefaults(_Section):
+    """What all streams share; a stream's own key wins."""
+
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How RTSP sends."""
+    user: UserText | None = Field(default=None, repr=False)
+    user_env: Text | None = None
+    """Environment variable that holds the user name."""
+    password_env: Text | None = None
+    """Environment variable that holds the password."""
+    password_file: Path | None = None
+    """File that holds the password and nothing else."""
+    restream: bool = True
+    """Whether this stream is served when ``restream`` is enabled."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> StreamDefaults:
+        for first, second in (("user", "user_env"), ("password_env", "password_file")):
+            if getattr(self, first) is not None and getattr(self, second) is not None:
+                raise ValueError(f"give {first} or {second}, not both")
+        return self
+
+
+class StreamConfig(StreamDefaults):
+    """One source to watch."""
+
+    source: SourceText = Field(repr=False)
+    """``webcam``, ``/dev/video0``, ``rtsp://…``, a file, …; ``${NAME}`` stands for an environment variable."""
+    name: Annotated[str, AfterValidator(_stream_name)] = ""
+    """Shown, logged and used as a metric label; left out, one is made from the kind of source."""
+    save: Path | None = None
+    """Record the overlaid video here."""
+
+    def __repr_args__(self) -> Sequence[tuple[str | None, Any]]:
+        return [("source", redacted(self.source)), *super().__repr_args__()]
+
+    def address(self, environment: Mapping[str, str] = os.environ) -> str:
+        """The source with its variables filled in; a secret. Raises UsageError when one is not set.
+
+        Between ``://`` and ``@`` values are percent-encoded, so a password may hold any character.
+        """
+        user_info = _USER_INFO.search(self.source)
+        end = user_info.end() if user_info else 0
+        front = _VARIABLE.sub(lambda found: quote(self._variable(found[1], environment), safe=""), self.source[:end])
+        return front + _VARIABLE.sub(lambda found: self._variable(found[1], environment), self.source[end:])
+
+    def credentials(self, environment: Mapping[str, str] = os.environ) -> Credentials:
+        """User and password from where the configuration says; a device on this machine has none.
+
+        Raises UsageError when they are not there.
+        """
+        if _is_device(self.source):
+            return Credentials()
+        user = self.user if self.user_env is None else self._variable(self.user_env, environment)
+        if self.password_env is not None:
+            return Credentials(user, SecretStr(self._variable(self.password_env, environment)))
+        if self.password_file is not None:
+            return Credentials(user, SecretStr(_secret_in(self.password_file)))
+        return Credentials(user)
+
+    def _variable(self, name: str, environment: Mapping[str, str]) -> str:
+        if not environment.get(name):
+            raise UsageError(f"stream {self.name or redacted(self.source)}: {name} is not set: export {name}=…")
+        return environment[name]
+
+
+class ModelConfig(_Section):
+    """What scores faces."""
+
+    name: Text | None = None
+    """A catalog name; None takes the default model."""
+    folder: Path | None = None
+    """A model's own folder (spec.json and its graphs) in place of a catalog name."""
+    backend: Literal["auto", "onnxruntime-cpu"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """For inference; 0 takes half the cores, so that video keeps the others."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> ModelConfig:
+        if self.name is not None and self.folder is not None:
+            raise ValueError("give name or folder, not both")
+        return self
+
+
+class DetectorConfig(_Section):
+    """What finds faces."""
+
+    name: Literal["centerface", "scrfd", "yunet"] = "centerface"
+    weights: Path | None = None
+    """An .onnx file; None takes the detector's own."""
+    confidence: Fraction = 0.5
+    rate_hz: Positive = 10.0
+    """Detections a second and stream, at most."""
+    width: Annotated[int, Field(ge=64, le=4096)] = 320
+    """Longest side of the picture that is searched: wider finds smaller faces and takes longer."""
+
+
+class TrackerConfig(_Section):
+    """What keeps identities."""
+
+    lost_after_s: Positive = 1.0
+    """A face not found for this long is gone; later it gets a new id."""
+
+
+class QualityConfig(_Section):
+    """When a face is too poor to be judged; a key left out takes the gate's own limit."""
+
+    min_side_px: NotNegative | None = None
+    min_sharpness: NotNegative | None = None
+    min_brightness: NotNegative | None = None
+    max_cut_off: Fraction | None = None
+    min_confidence: Fraction | None = None
+
+
+class ScoringConfig(_Section):
+    """When a face is called real or fake; a key left out takes the model's or the policy's own value."""
+
+    fake_at: Fraction | None = None
+    real_at: Fraction | None = None
+    margin: Fraction | None = None
+    hold_s: NotNegative | None = None
+    smoothing_s: NotNegative | None = None
+    grace_s: NotNegative | None = None
+    stale_after_s: Positive = 1.0
+    """A score older than this is drawn as stale."""
+
+    def policy(self, spec: ModelSpec) -> VerdictPolicy:
+        """The model's limits with these in their place. Raises UsageError when they contradict each other."""
+        given = {key: value for key, value in self.model_dump(exclude={"stale_after_s"}).items() if value is not None}
+        try:
+            return replace(policy_of(spec), **given)
+        except ValueError as error:
+            raise UsageError(f"scoring: {error}: change one of them") from None
+
+
+class RestreamConfig(_Section):
+    """The overlaid video as an RTSP server: rtsp://host:port/NAME."""
+
+    enabled: bool = False
+    host: Text = "127.0.0.1"
+    port: Port = 8554
+
+
+class MetricsConfig(_Section):
+    """Prometheus metrics: http://host:port/metrics."""
+
+    enabled: bool = True
+    host: Text = "127.0.0.1"
+    """Loopback, unless other machines are to scrape."""
+    port: Port = 9108
+    """0 takes a free one."""
+
+
+class RetryConfig(_Section):
+    """How a lost live source is opened again: for ever, with waits that double up to a limit."""
+
+    first_s: Positive = 0.5
+    longest_s: Positive = 30.0
+    stalled_after_s: Positive = 5.0
+    """A live source without a frame for this long counts as lost."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RetryConfig:
+        if self.first_s > self.longest_s:
+            raise ValueError("first_s must not be more than longest_s")
+        return self
+
+
+class AppConfig(_Section):
+    """A whole run."""
+
+    streams: tuple[StreamConfig, ...] = ()
+    defaults: StreamDefaults = StreamDefaults()
+    model: ModelConfig = ModelConfig()
+    detector: DetectorConfig = DetectorConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    quality: QualityConfig = QualityConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    display: bool = True
+    """Open a window for each stream, where there is a display."""
+    save: Path | None = None
+    """Record the overlaid video; ``{name}`` stands for the stream's name and is needed for several streams."""
+    scores: Path | None = None
+    """Append every score as a JSON line."""
+    restream: RestreamConfig = RestreamConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    retry: RetryConfig = RetryConfig()
+    duration_s: Positive | None = None
+    """Stop after this long; None runs until the sources end or somebody stops it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_streams(cls, values: Any) -> Any:
+        """Give every stream the shared defaults and a name."""
+        streams = values.get("streams") if isinstance(values, dict) else None
+        if not isinstance(streams, list | tuple):
+            return values
+        shared = values.get("defaults")
+        filled = [_with_defaults(_plain(stream), _plain(shared) or {}) for stream in streams]
+        return {**values, "streams": _with_names(filled)}
+
+    @model_validator(mode="after")
+    def _names_and_files_differ(self) -> AppConfig:
+        for name, count in Counter(stream.name for stream in self.streams).items():
+            if count > 1:
+                raise ValueError(f"streams: {count} are named {name}: names must differ")
+        for path, count in Counter(path for path in map(self.save_path, self.streams) if path).items():
+            if count > 1:
+                raise ValueError(f"save: {count} streams would be recorded to {path}: put {{name}} in it")
+        return self
+
+    def save_path(self, stream: StreamConfig) -> Path | None:
+        """Where this stream's overlaid video goes."""
+        if stream.save is not None or self.save is None:
+            return stream.save
+        return Path(str(self.save).replace("{name}", stream.name))
+
+
+def load_config(path: Path) -> AppConfig:
+    """Read a YAML file and make sure its secrets are there.
+
+    Raises ConfigError (a UsageError) whose ``problems`` name file, line, key and what to do.
+    """
+    file = YamlFile(path)
+    try:
+        config = AppConfig.model_validate(file.values)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, AppConfig, file)) from None
+    _check_secrets(config, file)
+    return config
+
+
+def check(path: Path) -> list[str]:
+    """What a good configuration asks for, in lines for people, without secrets. Raises ConfigError as load_config."""
+    config = load_config(path)
+    model = config.model.folder or config.model.name or "the default model"
+    metrics = f"http://{config.metrics.host}:{config.metrics.port}/metrics" if config.metrics.enabled else "off"
+    return [
+        f"{path}: good",
+        *(_stream_line(config, stream) for stream in config.streams),
+        *(["streams: none: name sources on the command line"] if not config.streams else []),
+        f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
+        f"metrics: {metrics}; window: {'yes' if config.display else 'no'}; scores: {config.scores or 'not written'}",
+    ]
+
+
+def _stream_line(config: AppConfig, stream: StreamConfig) -> str:
+    saved = config.save_path(stream)
+    return f"stream {stream.name}: {redacted(stream.source)}" + (f", recorded to {saved}" if saved else "")
+
+
+def _check_secrets(config: AppConfig, file: YamlFile) -> None:
+    problems = []
+    for index, stream in enumerate(config.streams):
+        for look in (stream.address, stream.credentials):
+            try:
+                look()
+            except UsageError as error:
+                problems.append(f"{file.path}:{file.line(('streams', index))}: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _secret_in(path: Path) -> str:
+    try:
+        secret = path.expanduser().read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise UsageError(f"password_file {path} cannot be read ({reason}): write the password into it") from None
+    if not secret:
+        raise UsageError(f"password_file {path} is empty: write the password into it")
+    return secret
+
+
+_RIVALS = {"user": "user_env", "user_env": "user", "password_env": "password_file", "password_file": "password_env"}
+"""A stream's own key silences the shared one that says the same in another way."""
+
+
+def _with_defaults(given: Any, shared: Any) -> Any:
+    if not isinstance(given, dict) or not isinstance(shared, dict):
+        return given
+    wanted = {key: value for key, value in shared.items() if key not in given and _RIVALS.get(key) not in given}
+    return {**{key: value for key, value in wanted.items() if key in StreamDefaults.model_fields}, **given}
+
+
+def _plain(section: Any) -> Any:
+    """A model's given keys as they are: ``model_dump`` would redact them."""
+    if not isinstance(section, StreamDefaults):
+        return section
+    return {key: getattr(section, key) for key in section.model_fields_set}
+
+
+def _with_names(streams: Sequence[Any]) -> list[Any]:
+    """Fill in the names that were left out."""
+    taken = {stream.get("name") for stream in streams if isinstance(stream, dict)}
+    named = []
+    for stream in streams:
+        if isinstance(stream, dict) and not stream.get("name") and isinstance(stream.get("source"), str):
+            name = _free_name(default_name(stream["source"]), taken)
+            taken.add(name)
+            stream = {**stream, "name": name}
+        named.append(stream)
+    return named
+
+
+def _free_name(name: str, taken: set[Any]) -> str:
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def default_name(source: str) -> str:
+    """A short name from the kind of source or a file's name, never an address: ``webcam-1``, ``rtsp``, ``clip``."""
+    scheme, found, _ = source.partition("://")
+    text = scheme if found else source if _is_device(source) else Path(redacted(source)).stem
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:30] or "stream"
+
+
+def _is_device(source: str) -> bool:
+    return re.fullmatch(r"[a-z]+(:\w+)?", source) is not None

@@ -1,0 +1,157 @@
+"""Reading a YAML file into pydantic models, with errors that name the line, the key and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from stream.errors import UsageError
+
+Location = tuple[int | str, ...]
+
+
+class ConfigError(UsageError):
+    """A configuration that cannot be used; its text is the first problem and how many more there are."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """``problems``: one line each, at least one."""
+        more = len(problems) - 1
+        super().__init__(problems[0] + (f" (and {more} more problem{'s'[: more > 1]})" if more else ""))
+        self.problems = tuple(problems)
+
+
+class YamlFile:
+    """A parsed file: plain values, and the line of each."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError when the file is absent, not YAML, not a mapping, or says a key twice."""
+        self.path = path
+        loader = yaml.SafeLoader(_text(path))
+        try:
+            self._root = loader.get_single_node()
+            self._refuse_doubtful_keys()
+            self.values: dict[str, Any] = loader.construct_document(self._root) if self._root else {}
+        except yaml.MarkedYAMLError as error:
+            raise ConfigError([self._syntax(error)]) from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError([f"{path}: not YAML: {str(error).splitlines()[0]}"]) from None
+        finally:
+            loader.dispose()
+        if not isinstance(self.values, dict):
+            raise ConfigError([f"{path}:1: must hold keys such as `streams:`, not a {type(self.values).__name__}"])
+
+    def line(self, location: Location) -> int:
+        """Line (from 1) of the key or list item at ``location``, or of the nearest thing around it."""
+        node, line = self._root, 1
+        for part in location:
+            found = _child(node, part)
+            if found is None:
+                break
+            node, line = found
+        return line
+
+    def _refuse_doubtful_keys(self) -> None:
+        problems = [f"{self.path}:{line}: {problem}" for line, problem in _doubtful_keys(self._root, set())]
+        if problems:
+            raise ConfigError(problems)
+
+    def _syntax(self, error: yaml.MarkedYAMLError) -> str:
+        mark = error.problem_mark or error.context_mark
+        where = f"{self.path}:{mark.line + 1}" if mark else str(self.path)
+        return f"{where}: not YAML: {error.problem or error.context}"
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], file: YamlFile | None = None) -> list[str]:
+    """One line for each thing wrong, in the file's order; values are left out, as one might be a secret."""
+    lines = [(file.line(one["loc"]) if file else 0, _problem(one, model)) for one in error.errors()]
+    return [f"{file.path}:{line}: {text}" if file else text for line, text in sorted(lines, key=lambda pair: pair[0])]
+
+
+def key_path(location: Location) -> str:
+    """``streams[0].source``"""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: not a text file: give a YAML file such as configs/webcam.yaml"]) from None
+    except OSError as error:
+        raise ConfigError(
+            [f"cannot read {path} ({error.strerror}): give a YAML file such as configs/webcam.yaml"]
+        ) from None
+
+
+def _doubtful_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[tuple[int, str]]:
+    """Keys that are said twice in one mapping, or are no text: YAML reads ``on:`` as true."""
+    if id(node) in seen:  # an alias: looked at already
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _doubtful_keys(item, seen)
+    if isinstance(node, yaml.MappingNode):
+        yield from _doubtful_in_mapping(node, seen)
+
+
+def _doubtful_in_mapping(node: yaml.MappingNode, seen: set[int]) -> Iterator[tuple[int, str]]:
+    keys: set[str] = set()
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+            yield line, f"{getattr(key, 'value', 'a key')!r} is not read as text here: put it in quotes"
+        elif key.value in keys:
+            yield line, f"{key.value}: said twice: keep one"
+        keys.add(str(key.value))
+        yield from _doubtful_keys(value, seen)
+
+
+def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return value, key.start_mark.line + 1
+    return None
+
+
+def _problem(error: ErrorDetails, model: type[BaseModel]) -> str:
+    location = error["loc"]
+    where = key_path(location)
+    if error["type"] == "extra_forbidden":
+        return f"{where}: {_unknown_key(str(location[-1]), _known_keys(model, location[:-1]))}"
+    if error["type"] == "missing":
+        return f"{where}: missing: every entry needs it"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{where}: {message}" if where else message
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> str:
+    if key == "password":
+        return "a password does not belong in this file: use password_env or password_file"
+    near = get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown key; {hint}known: {', '.join(known)}"
+
+
+def _known_keys(model: type[BaseModel], location: Location) -> tuple[str, ...]:
+    """Keys of the section at ``location``."""
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = next(_models_in(model.model_fields[part].annotation), model)
+    return tuple(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
