@@ -1,0 +1,206 @@
+"""The command line: arguments to configuration, errors to one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from engines.errors import EngineError
+from stream.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from stream.app import Started
+
+EXIT_CODES = """exit codes:
+  0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong)
+  2  bad request        3  model or engine cannot be used      4  source cannot be read
+  5  output cannot be written                                  6  something must be installed first
+  130 interrupted (outputs are finished first)"""
+
+SOURCES = """sources:
+  webcam  webcam:1  /dev/video0         a camera on this machine
+  rtsp://…  rtsps://…                   an IP camera (TCP; --transport udp by choice; user:password@ or --user)
+  https://….mp4  https://….m3u8         a file or a live stream on a web server
+  clip.mp4                              a file
+  screen                                a video call on this screen
+  csi:0                                 a camera on a Jetson's ribbon connector
+  test                                  a moving pattern without faces"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Only this function turns errors into text."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        return int(options.run(options))
+    except UnmaskError as error:
+        return _complain(error, error.exit_code)
+    except EngineError as error:
+        return _complain(error, 3)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"unmask: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unmask",
+        description="Watch live video and show how likely each face is fake.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"unmask {version('unmask')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_watch, _add_score, _add_demo, _add_doctor, _add_config):
+        add(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # argparse gives this class no public name
+
+
+def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "watch",
+        help="watch cameras, calls or files live, with scores on the picture",
+        description="Watch sources live: find faces, score them, draw the scores on the moving picture.",
+        epilog=SOURCES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="what to watch (see below)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file; options here win over it")
+    parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="record the overlaid video")
+    parser.add_argument("--scores", type=Path, metavar="OUT.jsonl", help="append every score as a JSON line")
+    parser.add_argument("--restream", action="store_true", help="serve the overlaid video as rtsp://…:8554/NAME")
+    parser.add_argument("--no-display", action="store_true", help="open no window")
+    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
+    parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
+    _add_source_options(parser)
+    _add_detector_options(parser)
+    parser.set_defaults(run=_watch)
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--transport", choices=("tcp", "udp"), help="how RTSP sends (default tcp)")
+    parser.add_argument("--user", help="user name of the camera")
+    parser.add_argument("--password-env", metavar="VARIABLE", help="environment variable with the camera's password")
+
+
+def _add_detector_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="model that scores faces (default lite0-gru)")
+    parser.add_argument("--detector", choices=("centerface", "scrfd", "yunet"), help="face detector")
+    parser.add_argument("--detector-weights", type=Path, metavar="FILE.onnx", help="weights for scrfd or yunet")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default: half the cores)")
+
+
+def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "score",
+        help="score files as fast as this machine goes",
+        description="Run the live detector over files; prints a line per file and per face.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="one JSON object per file instead")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_score)
+
+
+def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("demo", help="watch a made-up RTSP camera whose second half is a face swap")
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: %(default)s)")
+    parser.set_defaults(run=_demo)
+
+
+def _add_doctor(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("doctor", help="what this machine has and lacks, and how to mend it")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.set_defaults(run=_doctor)
+
+
+def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("config", help="check a configuration file").add_subparsers(required=True)
+    check = actions.add_parser("check", help="read a file and say what is wrong with it")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_config_check)
+
+
+# Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from stream.app import watch
+    from stream.sinks.table import TableSink
+    from stream.watch_options import watch_config
+
+    config = watch_config(options)
+    with _stopping_on_signals() as stop:
+        result = watch(config, stop=stop, sinks=[TableSink()], on_started=_say_where)
+    for failure in result.failures:
+        print(f"unmask: {failure}", file=sys.stderr)
+    return result.exit_code
+
+
+def _say_where(started: Started) -> None:
+    if started.metrics_url is not None:
+        print(f"metrics: {started.metrics_url}", file=sys.stderr)
+    for url in started.restream_urls:
+        print(f"overlaid video: {url}", file=sys.stderr)
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set the event, so that outputs are finished; a second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from stream.score import score_files
+    from stream.watch_options import score_config
+
+    return score_files(options.files, score_config(options), as_json=options.json)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from stream.demo.run import run_demo
+
+    return run_demo(options.folder)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from stream.doctor import run_doctor
+
+    return run_doctor(as_json=options.json)
+
+
+def _config_check(options: argparse.Namespace) -> int:
+    from stream.config import check
+
+    for line in check(options.file):
+        print(line)
+    return 0

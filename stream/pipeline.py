@@ -1,0 +1,228 @@
+"""One analysis step, in order: detect, track, crop, judge quality, embed, score, decide, publish.
+
+The step is synchronous and knows no threads. It takes at most one frame of each stream, so that the due faces of all
+streams share one backbone batch and all ready windows one head batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from engines.errors import InferenceError
+from engines.preprocess import Bytes, Floats, Square, crop_planes, square_from_box
+from stream.faces.quality import QualityLimits, quality_reason
+from stream.motion import Motion
+from stream.observers import StreamFacts
+from stream.ports import Clock, FaceDetector, FaceTracker, Observer
+from stream.scoring.scorer import ModelScorer
+from stream.scoring.track_book import TrackBook
+from stream.types import (
+    FaceScore,
+    Frame,
+    QualityReason,
+    Scene,
+    StreamName,
+    StreamState,
+    TrackedFace,
+    TrackId,
+    Verdict,
+)
+
+
+@dataclass
+class StreamAnalysis:
+    """What the analysis remembers of one stream between its frames."""
+
+    name: StreamName
+    tracker: FaceTracker
+    book: TrackBook
+    segment: int | None = None
+    detected_pts_ns: int | None = None
+    qualities: dict[TrackId, QualityReason | None] = field(default_factory=dict)
+    verdicts: dict[TrackId, Verdict] = field(default_factory=dict)
+    motion: Motion = field(default_factory=Motion)
+
+    def begin(self, segment: int) -> None:
+        """Forget everything that must not span a reconnect, a PTS jump or a resolution change."""
+        self.segment = segment
+        self.detected_pts_ns = None
+        self.qualities.clear()
+        self.verdicts.clear()
+        self.motion = Motion()
+        self.tracker.reset()
+        self.book.begin_segment()
+
+
+@dataclass(frozen=True)
+class _DueFace:
+    """A face whose slot is due and whose picture is good enough to be embedded."""
+
+    stream: StreamAnalysis
+    track_id: TrackId
+    pts_ns: int
+    crop: Bytes
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A stream's frame after detection and tracking."""
+
+    stream: StreamAnalysis
+    frame: Frame
+    tracks: tuple[TrackedFace, ...]
+    scored: set[TrackId] = field(default_factory=set)
+    """Tracks whose window was scored in this step."""
+
+
+class Analyzer:
+    """Detector and model, shared by all streams of a process. Used by one thread."""
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        scorer: ModelScorer,
+        observer: Observer,
+        facts: StreamFacts,
+        *,
+        detect_period_s: float,
+        quality: QualityLimits,
+        clock: Clock = time.monotonic_ns,
+    ) -> None:
+        self._detector = detector
+        self._scorer = scorer
+        self._observer = observer
+        self._facts = facts
+        self._detect_period_ns = round(detect_period_s * 1e9)
+        self._quality = quality
+        self._clock = clock
+
+    def is_due(self, stream: StreamAnalysis, frame: Frame) -> bool:
+        """Whether this frame is one to look at; the others are shown, not analysed."""
+        last = stream.detected_pts_ns
+        if last is None or stream.segment != frame.segment:
+            return True
+        return frame.pts_ns - last >= self._detect_period_ns
+
+    def step(self, batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
+        """Analyse due frames, at most one per stream; one scene each. Raises InferenceError when the model fails."""
+        looked = [self._look(stream, frame) for stream, frame in batch]
+        due = [face for view in looked for face in self._due_faces(view)]
+        self._embed(due)
+        self._score(looked)
+        return tuple(self._scene(view) for view in looked)
+
+    def _look(self, stream: StreamAnalysis, frame: Frame) -> _Looked:
+        if stream.segment != frame.segment:
+            stream.begin(frame.segment)
+        began = self._clock()
+        faces = self._detector.detect(frame)
+        self._observer.stage_took(stream.name, "detect", self._since(began))
+        stream.detected_pts_ns = frame.pts_ns
+        tracks = stream.tracker.update(faces, frame.pts_ns)
+        self._observer.faces_tracked(stream.name, len(tracks))
+        return _Looked(stream, frame, tracks)
+
+    def _due_faces(self, view: _Looked) -> list[_DueFace]:
+        seen = [track for track in view.tracks if track.detected]
+        due = set(view.stream.book.due([track.track_id for track in seen], view.frame.pts_ns))
+        return [
+            _DueFace(view.stream, track.track_id, view.frame.pts_ns, crop)
+            for track in seen
+            if track.track_id in due
+            for crop in self._good_crops(view, track)
+        ]
+
+    def _good_crops(self, view: _Looked, track: TrackedFace) -> list[Bytes]:
+        """The crop, or nothing when its quality forbids an answer."""
+        planes, pixels = view.frame.planes, self._scorer.spec.pixels
+        square = square_from_box(track.face.xyxy, self._detector.geometry, pixels.crop_margin)
+        crop = crop_planes(planes, square, pixels.size)
+        reason = self._judge(crop, square, track, (planes.width, planes.height))
+        view.stream.qualities[track.track_id] = reason
+        if reason is None:
+            return [crop]
+        self._observer.face_rejected(view.stream.name, reason.value)
+        return []
+
+    def _judge(
+        self, crop: Bytes, square: Square, track: TrackedFace, frame_wh: tuple[int, int]
+    ) -> QualityReason | None:
+        return quality_reason(crop, square, track.face, frame_wh, self._quality)
+
+    def _embed(self, due: Sequence[_DueFace]) -> None:
+        if not due:
+            return
+        began = self._clock()
+        features = self._infer(lambda: self._scorer.embed([face.crop for face in due]))
+        self._took((face.stream for face in due), "embed", len(due), began)
+        for face, feature in zip(due, features, strict=True):
+            face.stream.book.remember(face.track_id, face.pts_ns, feature)
+
+    def _score(self, looked: Sequence[_Looked]) -> None:
+        """Every window that gained a sample, of all streams, as one head batch."""
+        ready = [(view, *view.stream.book.windows_to_score()) for view in looked]
+        ready = [entry for entry in ready if entry[1]]
+        if not ready:
+            return
+        features = np.concatenate([entry[2] for entry in ready])
+        masks = np.concatenate([entry[3] for entry in ready])
+        began = self._clock()
+        logits = self._infer(lambda: self._scorer.score(features, masks))
+        self._took((view.stream for view, *_ in ready), "head", len(features), began)
+        for view, track_ids, *_ in ready:
+            view.stream.book.set_scores(track_ids, logits[: len(track_ids)], view.frame.pts_ns)
+            logits = logits[len(track_ids) :]
+            view.scored.update(track_ids)
+
+    def _infer(self, run: Callable[[], Floats]) -> Floats:
+        """Run the model; a failure is told to the observer and goes on to the runner."""
+        try:
+            return run()
+        except InferenceError:
+            self._observer.inference_failed(self._scorer.spec.name, self._scorer.backend_name)
+            raise
+
+    def _took(self, views: Iterable[StreamAnalysis], stage: str, batch: int, began_ns: int) -> None:
+        seconds = self._since(began_ns)
+        if stage == "embed":
+            self._observer.inference(self._scorer.spec.name, self._scorer.backend_name, batch, seconds)
+        for name in {stream.name for stream in views}:
+            self._observer.stage_took(name, stage, seconds)
+
+    def _scene(self, view: _Looked) -> Scene:
+        stream, frame = view.stream, view.frame
+        scores = stream.book.face_scores(view.tracks, stream.qualities, frame.pts_ns)
+        speeds = stream.motion.update(view.tracks, frame.pts_ns)
+        faces = tuple(replace(score, velocity=speeds[score.track_id]) for score in scores)
+        self._tell_scores(view, faces)
+        now = self._clock()
+        latency_s = (now - frame.arrived_ns) / 1e9
+        self._observer.stage_took(stream.name, "e2e", latency_s)
+        return Scene(
+            stream=stream.name,
+            faces=faces,
+            pts_ns=frame.pts_ns,
+            published_ns=now,
+            captured_ns=frame.arrived_ns,
+            fps=self._facts.fps.get(stream.name, 0.0),
+            latency_ms=latency_s * 1e3,
+            model=self._scorer.spec.name,
+            backend=self._scorer.backend_name,
+            state=StreamState.PLAYING,
+        )
+
+    def _tell_scores(self, view: _Looked, faces: Sequence[FaceScore]) -> None:
+        verdicts = view.stream.verdicts
+        for face in faces:
+            if face.track_id in view.scored and face.fake_probability is not None:
+                self._observer.window_scored(view.stream.name, face.verdict, face.fake_probability)
+            if verdicts.get(face.track_id, Verdict.WARMING_UP) is not face.verdict:
+                self._observer.verdict_changed(view.stream.name, face)
+        view.stream.verdicts = {face.track_id: face.verdict for face in faces}
+
+    def _since(self, began_ns: int) -> float:
+        return (self._clock() - began_ns) / 1e9

@@ -1,0 +1,157 @@
+"""The analysis thread: takes the newest frame of every stream, steps the analysis once for all, hands out scenes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from engines.errors import InferenceError
+from stream.board import SceneBoard
+from stream.errors import ModelError, OutputError, SourceError
+from stream.pipeline import Analyzer, StreamAnalysis
+from stream.ports import Clock, Observer, Sink, Source
+from stream.types import Frame, Scene, StreamState
+
+log = logging.getLogger(__name__)
+
+IDLE_WAIT_S = 0.1
+"""Longest sleep without a frame: how soon a change of state reaches the table."""
+MAX_FAILED_STEPS = 25
+"""Failed steps in a row after which the model is given up."""
+OVER = (StreamState.ENDED, StreamState.FAILED)
+
+
+@dataclass
+class RunningStream:
+    """A source, what the analysis remembers of it, and where its scenes go."""
+
+    source: Source
+    analysis: StreamAnalysis
+    board: SceneBoard
+    failure: SourceError | None = None
+
+    @property
+    def state(self) -> StreamState:
+        return StreamState.FAILED if self.failure is not None else self.source.state
+
+
+class Runner:
+    """Owns the analysis thread. ``wake`` is set by sources when a frame is there."""
+
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        streams: Sequence[RunningStream],
+        sinks: Sequence[Sink],
+        observer: Observer,
+        *,
+        wake: threading.Event,
+        clock: Clock = time.monotonic_ns,
+    ) -> None:
+        self._analyzer = analyzer
+        self._streams = tuple(streams)
+        self._sinks = list(sinks)
+        self._observer = observer
+        self._clock = clock
+        self._wake = wake
+        self._stop = threading.Event()
+        self._failed_steps = 0
+        self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
+        self.finished = threading.Event()
+        """Set when every stream is over, after ``stop``, or after a failure."""
+        self.failure: BaseException | None = None
+        """Why the thread gave up; raised again by ``join``."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after its current step."""
+        self._stop.set()
+        self._wake.set()
+
+    def join(self, timeout_s: float = 10.0) -> None:
+        """Wait for the thread; raises what stopped it."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # top of the thread: handed to the owner by join()
+            self.failure = error
+        finally:
+            self.finished.set()
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            if self.round():
+                continue
+            self._publish_states()
+            if all(stream.state in OVER for stream in self._streams):
+                return
+            self._wake.wait(IDLE_WAIT_S)
+
+    def round(self) -> bool:
+        """Read every stream once and analyse what is due; False when no stream had a frame."""
+        with ExitStack() as borrowed:
+            frames = [(stream, frame) for stream in self._streams for frame in self._read(stream, borrowed)]
+            due = [(stream, frame) for stream, frame in frames if self._analyzer.is_due(stream.analysis, frame)]
+            if due:
+                self._step(due)
+        return bool(frames)
+
+    def _read(self, stream: RunningStream, borrowed: ExitStack) -> list[Frame]:
+        if stream.failure is not None:
+            return []
+        try:
+            frame = stream.source.read(0.0)
+        except SourceError as error:
+            stream.failure = error
+            self._observer.stream_state(stream.source.name, StreamState.FAILED)
+            return []
+        return [] if frame is None else [borrowed.enter_context(frame)]
+
+    def _step(self, due: Sequence[tuple[RunningStream, Frame]]) -> None:
+        try:
+            scenes = self._analyzer.step([(stream.analysis, frame) for stream, frame in due])
+        except InferenceError as error:
+            self._count_failure(due, error)
+            return
+        self._failed_steps = 0
+        for (stream, _), scene in zip(due, scenes, strict=True):
+            self._publish(stream, replace(scene, state=stream.state))
+
+    def _count_failure(self, due: Sequence[tuple[RunningStream, Frame]], error: InferenceError) -> None:
+        self._failed_steps += 1
+        for stream, _ in due:
+            self._observer.frame_dropped(stream.source.name, "analysis", "error")
+        if self._failed_steps >= MAX_FAILED_STEPS:
+            raise ModelError(f"the model failed {self._failed_steps} times in a row: {error}") from error
+
+    def _publish(self, stream: RunningStream, scene: Scene) -> None:
+        stream.board.publish(scene)
+        for sink in tuple(self._sinks):
+            self._send(sink, scene)
+
+    def _send(self, sink: Sink, scene: Scene) -> None:
+        """A sink that fails is dropped with one line; the video goes on."""
+        try:
+            sink.publish(scene)
+        except OutputError as error:
+            log.error("%s; going on without it", error)
+            self._sinks.remove(sink)
+
+    def _publish_states(self) -> None:
+        for stream in self._streams:
+            scene = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
+            if scene.state is not stream.state or stream.board.newest() is None:
+                faces = () if stream.state is not StreamState.PLAYING else scene.faces
+                self._publish(stream, replace(scene, state=stream.state, faces=faces))
