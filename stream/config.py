@@ -48,7 +48,7 @@ def redacted(source: str) -> str:
     Wider than a URL's rules: a password with an unescaped slash, or a missing scheme, must not show either.
     """
     scheme, separator, rest = source.partition("://")
-    if not separator:
+    if not separator or "@" in scheme:
         return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
     return f"{scheme}://" + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
@@ -399,8 +399,9 @@ def _free_name(name: str, taken: set[Any]) -> str:
 
 def default_name(source: str) -> str:
     """A short name from the kind of source or a file's name, never an address: ``webcam-1``, ``rtsp``, ``clip``."""
-    scheme, found, _ = source.partition("://")
-    text = scheme if found else source if _is_device(source) else Path(redacted(source)).stem
+    shown = redacted(source)
+    scheme, found, _ = shown.partition("://")
+    text = scheme if found else shown if _is_device(shown) else Path(shown).stem
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:30] or "stream"
 
 
