@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
-from stream.errors import OutputError, SourceError
+from stream.errors import SourceError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
-from stream.parts import Parts, build_analysis, build_analyzer, open_parts
+from stream.parts import build_analysis, build_analyzer, open_parts
 from stream.ports import Observer, Sink
 from stream.runner import Runner, RunningStream
 from stream.sinks.json_lines import JsonLinesSink

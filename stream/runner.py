@@ -150,8 +150,10 @@ class Runner:
             self._sinks.remove(sink)
 
     def _publish_states(self) -> None:
+        """Show what changed without a frame: a lost stream has no faces; an ended one keeps its last word."""
         for stream in self._streams:
-            scene = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
-            if scene.state is not stream.state or stream.board.newest() is None:
-                faces = () if stream.state is not StreamState.PLAYING else scene.faces
-                self._publish(stream, replace(scene, state=stream.state, faces=faces))
+            newest = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
+            keeps = stream.state in (StreamState.PLAYING, StreamState.ENDED)
+            current = replace(newest, state=stream.state, faces=newest.faces if keeps else ())
+            if current != stream.board.newest():
+                self._publish(stream, current)

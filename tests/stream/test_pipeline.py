@@ -1,0 +1,149 @@
+"""The analysis step: what is looked at, when faces are sampled, and how streams share batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engines.errors import InferenceError
+from stream.faces.quality import QualityLimits
+from stream.faces.tracker import open_tracker
+from stream.observers import StreamFacts
+from stream.pipeline import Analyzer, StreamAnalysis
+from stream.scoring.scorer import ModelScorer
+from stream.scoring.track_book import TrackBook
+from stream.types import FaceBox, QualityReason, Scene, StreamName, Verdict
+from tests.fakes import FixedDetector, ListObserver, backbone_of, frame_of, head_of, planes_of, spec_of
+
+FACE = FaceBox((80.0, 60.0, 180.0, 160.0), 0.99)
+
+
+class House:
+    """An analyzer on scripted parts, and the streams it serves."""
+
+    def __init__(self, logit: object = 3.0, faces: object = (FACE,), detect_hz: float = 10.0) -> None:
+        self.observer = ListObserver()
+        self.facts = StreamFacts()
+        self.spec = spec_of()
+        self.backbone, self.head = backbone_of(), head_of(logit)  # type: ignore[arg-type]
+        self.detector = FixedDetector(faces if callable(faces) else lambda _: faces)  # type: ignore[arg-type,return-value]
+        self.analyzer = Analyzer(
+            self.detector,
+            ModelScorer(self.backbone, self.head, self.spec),
+            self.observer,
+            self.facts,
+            detect_period_s=1 / detect_hz,
+            quality=QualityLimits(),
+        )
+
+    def stream(self, name: str = "cam") -> StreamAnalysis:
+        return StreamAnalysis(StreamName(name), open_tracker(lost_after_s=1.0), TrackBook(self.spec))
+
+    def play(self, stream: StreamAnalysis, seconds: float, fps: float = 30.0, start_s: float = 0.0) -> list[Scene]:
+        scenes: list[Scene] = []
+        for index in range(round(seconds * fps)):
+            frame = frame_of(start_s + index / fps, stream=stream.name)
+            if self.analyzer.is_due(stream, frame):
+                scenes += self.analyzer.step([(stream, frame)])
+        return scenes
+
+
+def test_a_new_face_warms_up_and_then_gets_the_models_verdict() -> None:
+    house = House(logit=4.0)
+    scenes = house.play(house.stream(), 4.0)
+    shown = [scene.faces[0].verdict for scene in scenes if scene.faces]
+    assert shown[0] is Verdict.WARMING_UP
+    assert shown[-1] is Verdict.FAKE
+    assert scenes[-1].faces[0].fake_probability == pytest.approx(0.982, abs=0.01)
+
+
+def test_without_enough_samples_there_is_no_number() -> None:
+    house = House()
+    scenes = house.play(house.stream(), 0.7)
+    assert all(face.fake_probability is None for scene in scenes for face in scene.faces)
+    assert house.head.calls == 0
+
+
+@pytest.mark.parametrize("fps", [10.0, 24.0, 30.0, 60.0])
+def test_the_backbone_runs_once_per_slot_at_any_frame_rate(fps: float) -> None:
+    house = House()
+    house.play(house.stream(), 4.0, fps=fps)
+    assert house.backbone.calls == pytest.approx(4.0 / house.spec.window.period_s, abs=2)
+
+
+def test_detection_keeps_its_own_rate() -> None:
+    house = House(detect_hz=5.0)
+    house.play(house.stream(), 4.0, fps=30.0)
+    assert house.detector.calls == pytest.approx(20, abs=1)
+
+
+def test_due_faces_of_all_streams_share_one_backbone_run() -> None:
+    house = House()
+    streams = [house.stream(name) for name in ("a", "b", "c")]
+    for index in range(12):
+        house.analyzer.step([(stream, frame_of(index / 10, stream=stream.name)) for stream in streams])
+    assert {batch for _, _, batch, _ in house.observer.of("inference")} == {3}
+
+
+def test_a_new_segment_starts_windows_and_verdicts_afresh() -> None:
+    house = House()
+    stream = house.stream()
+    before = house.play(stream, 3.0)[-1].faces[0]
+    after = house.analyzer.step([(stream, frame_of(3.1, segment=1))])
+    assert before.verdict is Verdict.FAKE
+    assert all(face.verdict is Verdict.WARMING_UP and face.track_id != before.track_id for face in after[0].faces)
+
+
+def test_a_face_too_small_is_unsure_with_its_reason_and_never_embedded() -> None:
+    tiny = FaceBox((10.0, 10.0, 26.0, 26.0), 0.99)
+    house = House(faces=(tiny,))
+    scenes = house.play(house.stream(), 3.0)
+    last = scenes[-1].faces[0]
+    assert (last.verdict, last.reason, last.fake_probability) == (Verdict.UNSURE, QualityReason.TOO_SMALL, None)
+    assert house.backbone.calls == 0
+    assert ("cam", "too_small") in house.observer.of("face_rejected")
+
+
+def test_a_model_that_gives_no_number_is_an_error_and_never_a_score() -> None:
+    house = House(logit=lambda features, _: np.full(len(features), np.nan))
+    stream = house.stream()
+    with pytest.raises(InferenceError):
+        house.play(stream, 3.0)
+    assert house.observer.of("inference_failed") == [("scripted", "scripted")]
+    assert house.observer.of("window_scored") == []
+
+
+def test_each_scored_window_is_told_once_with_its_verdict() -> None:
+    house = House(logit=4.0)
+    house.play(house.stream(), 4.0)
+    told = house.observer.of("window_scored")
+    assert len(told) == house.head.calls
+    assert all(stream == "cam" and 0.9 < probability <= 1 for stream, _, probability in told)
+
+
+def test_a_verdict_change_is_told_once() -> None:
+    house = House(logit=4.0)
+    house.play(house.stream(), 4.0)
+    assert [face.verdict for _, face in house.observer.of("verdict_changed")] == [Verdict.FAKE]
+
+
+def test_twenty_faces_are_all_scored() -> None:
+    faces = tuple(FaceBox((x * 60.0, y * 60.0, x * 60.0 + 55, y * 60.0 + 55), 0.9) for x in range(5) for y in range(4))
+    house = House(faces=faces)
+    stream, picture = house.stream(), planes_of(400, 300)
+    for index in range(30):
+        frame = frame_of(index / 10, planes=picture)
+        if house.analyzer.is_due(stream, frame):
+            (scene,) = house.analyzer.step([(stream, frame)])
+    assert len(scene.faces) == 20
+    assert {face.verdict for face in scene.faces} == {Verdict.FAKE}
+
+
+def test_velocity_follows_a_moving_face() -> None:
+    def moving(frame: object) -> tuple[FaceBox, ...]:
+        left = 20 + 40 * frame.pts_ns / 1e9  # type: ignore[attr-defined]
+        return (FaceBox((left, 60.0, left + 100, 160.0), 0.99),)
+
+    house = House(faces=moving)
+    scene = house.play(house.stream(), 2.0)[-1]
+    assert scene.faces[0].velocity == (pytest.approx(40, abs=15), pytest.approx(0, abs=10))
