@@ -39,6 +39,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
@@ -48,8 +49,10 @@ def redacted(source: str) -> str:
     Wider than a URL's rules: a password with an unescaped slash, or a missing scheme, must not show either.
     """
     scheme, separator, rest = source.partition("://")
-    if not separator or "@" in scheme:
+    if not separator or not _SCHEME.fullmatch(scheme):
         return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
+    if re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a question mark?
+        return f"{scheme}://***"
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
     return f"{scheme}://" + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
 

@@ -43,6 +43,8 @@ SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.
 PROBABILITIES = tuple(step / 10 for step in range(1, 11))
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
+_no_created_series: Callable[[], None] = disable_created_metrics
+"""The library's own function has no types."""
 _PLAIN_NAME = re.compile(r"[\w .-]{1,64}")
 """What a label may look like: no URL, no user@host, no path."""
 
@@ -55,7 +57,7 @@ class Metrics:
     ) -> None:
         """``registry``: None makes a fresh one. ``wall_clock``: seconds since the Unix epoch."""
         self.registry = registry or CollectorRegistry()
-        disable_created_metrics()  # a time stamp beside every counter doubles a scrape and tells nobody anything
+        _no_created_series()  # a time stamp beside every counter doubles a scrape and tells nobody anything
         self._wall_clock = wall_clock
         self._streams: set[str] = set()
         self._backends: set[tuple[str, str]] = set()

@@ -1,0 +1,273 @@
+"""Metrics as a Prometheus server reads them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream import metrics as metrics_module
+from stream.errors import OutputError
+from stream.metrics import Metrics
+from stream.ports import Observer
+from stream.types import SOURCE_REASONS, FaceScore, QualityReason, StreamName, StreamState, TrackId, Verdict
+
+CAM = StreamName("front-door")
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    made = Metrics(wall_clock=lambda: 1_700_000_000.5)
+    made.add_stream(CAM)
+    made.add_backend("lite0-gru", "onnxruntime-cpu", "fp16")
+    return made
+
+
+def samples(metrics: Metrics) -> dict[Sample, float]:
+    families = text_string_to_metric_families(metrics.scrape())
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return samples(metrics)[f"unmask_{name}", frozenset(labels.items())]
+
+
+def send_everything(metrics: Observer, text: str) -> None:
+    """Every event of the seam, with ``text`` wherever a label comes from."""
+    stream = StreamName(text)
+    face = FaceScore(TrackId(7), (0, 0, 1, 1), Verdict.FAKE, 0.9)
+    metrics.stream_state(stream, StreamState.PLAYING)
+    metrics.frame_arrived(stream, 1)
+    metrics.frame_dropped(stream, text, text)
+    metrics.reconnected(stream, text)
+    metrics.source_fps(stream, 30.0)
+    metrics.stage_took(stream, text, 0.1)
+    metrics.faces_tracked(stream, 2)
+    metrics.face_rejected(stream, text)
+    metrics.window_scored(stream, Verdict.FAKE, 0.9)
+    metrics.inference(text, text, 3, 0.1)
+    metrics.inference_failed(text, text)
+    metrics.verdict_changed(stream, face)
+
+
+def test_every_series_of_a_known_stream_starts_at_zero(metrics: Metrics) -> None:
+    for state in StreamState:
+        assert value(metrics, "stream_state", stream=CAM, state=state.value) == 0
+    for reason in SOURCE_REASONS:
+        assert value(metrics, "stream_reconnects_total", stream=CAM, reason=reason) == 0
+    for quality in QualityReason:
+        assert value(metrics, "faces_rejected_total", stream=CAM, reason=quality.value) == 0
+    for verdict in ("warming_up", "real", "unsure", "fake"):
+        assert value(metrics, "windows_scored_total", stream=CAM, verdict=verdict) == 0
+    for stage in ("analysis", "video"):
+        for reason in ("newer_frame", "error"):
+            assert value(metrics, "stream_frames_dropped_total", stream=CAM, stage=stage, reason=reason) == 0
+    for stage in ("decode", "detect", "embed", "head", "overlay", "e2e"):
+        assert value(metrics, "frame_latency_seconds_count", stage=stage) == 0
+    for name in ("stream_frames_total", "stream_source_fps", "stream_last_frame_timestamp_seconds", "faces_tracked"):
+        assert value(metrics, name, stream=CAM) == 0
+    for name in ("inference_duration_seconds_count", "inference_batch_size_count", "inference_errors_total"):
+        assert value(metrics, name, model="lite0-gru", backend="onnxruntime-cpu") == 0
+    assert value(metrics, "window_score_count") == 0
+
+
+def test_a_stream_is_in_one_state_at_a_time(metrics: Metrics) -> None:
+    for state in StreamState:
+        metrics.stream_state(CAM, state)
+        shown = {other: value(metrics, "stream_state", stream=CAM, state=other.value) for other in StreamState}
+        assert shown == {other: float(other is state) for other in StreamState}
+
+
+def test_a_frame_counts_and_leaves_its_wall_clock_time(metrics: Metrics) -> None:
+    metrics.frame_arrived(CAM, arrived_ns=5)
+    metrics.frame_arrived(CAM, arrived_ns=6)
+    assert value(metrics, "stream_frames_total", stream=CAM) == 2
+    assert value(metrics, "stream_last_frame_timestamp_seconds", stream=CAM) == 1_700_000_000.5
+
+
+def test_events_reach_their_series(metrics: Metrics) -> None:
+    metrics.frame_dropped(CAM, "analysis", "newer_frame")
+    metrics.reconnected(CAM, "stalled")
+    metrics.source_fps(CAM, 29.97)
+    metrics.faces_tracked(CAM, 3)
+    metrics.face_rejected(CAM, "blurred")
+    assert value(metrics, "stream_frames_dropped_total", stream=CAM, stage="analysis", reason="newer_frame") == 1
+    assert value(metrics, "stream_reconnects_total", stream=CAM, reason="stalled") == 1
+    assert value(metrics, "stream_source_fps", stream=CAM) == 29.97
+    assert value(metrics, "faces_tracked", stream=CAM) == 3
+    assert value(metrics, "faces_rejected_total", stream=CAM, reason="blurred") == 1
+
+
+def test_a_scored_window_counts_by_verdict_and_by_probability(metrics: Metrics) -> None:
+    metrics.window_scored(CAM, Verdict.FAKE, 0.93)
+    metrics.window_scored(CAM, Verdict.WARMING_UP, 0.41)
+    assert value(metrics, "windows_scored_total", stream=CAM, verdict="fake") == 1
+    assert value(metrics, "windows_scored_total", stream=CAM, verdict="warming_up") == 1
+    assert value(metrics, "window_score_bucket", le="0.9") == 1
+    assert value(metrics, "window_score_sum") == pytest.approx(1.34)
+
+
+def test_inference_is_timed_and_counted_by_model_and_backend(metrics: Metrics) -> None:
+    labels = {"model": "lite0-gru", "backend": "onnxruntime-cpu"}
+    metrics.inference(**labels, batch=3, seconds=0.04)
+    metrics.inference_failed(**labels)
+    assert value(metrics, "inference_duration_seconds_sum", **labels) == pytest.approx(0.04)
+    assert value(metrics, "inference_batch_size_bucket", **labels, le="4.0") == 1
+    assert value(metrics, "inference_batch_size_bucket", **labels, le="2.0") == 0
+    assert value(metrics, "inference_errors_total", **labels) == 1
+    assert value(metrics, "backend_info", **labels, precision="fp16") == 1
+
+
+@pytest.mark.parametrize("stage", metrics_module.LATENCY_STAGES)
+def test_a_stage_s_time_falls_into_its_buckets(metrics: Metrics, stage: str) -> None:
+    metrics.stage_took(CAM, stage, 0.0004)
+    metrics.stage_took(CAM, stage, 0.3)
+    assert value(metrics, "frame_latency_seconds_bucket", stage=stage, le="0.0005") == 1
+    assert value(metrics, "frame_latency_seconds_bucket", stage=stage, le="0.5") == 2
+
+
+@settings(max_examples=40)
+@given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=5))
+def test_labels_outside_their_sets_become_other_and_series_do_not_grow(texts: list[str]) -> None:
+    metrics = Metrics()
+    metrics.add_stream(CAM)
+    send_everything(metrics, "anything unknown")
+    before = set(samples(metrics))
+    for text in texts:
+        send_everything(metrics, text)
+    assert set(samples(metrics)) - before == set()
+
+
+@pytest.mark.parametrize("secret", ["rtsp://root:hunter2@10.0.0.5/x", "user@host", "/home/me/clip.mp4", "a" * 65, ""])
+def test_an_address_never_becomes_a_label(secret: str) -> None:
+    metrics = Metrics()
+    metrics.add_stream(StreamName(secret))
+    metrics.add_backend(secret, "onnxruntime-cpu")
+    send_everything(metrics, secret)
+    assert f'"{secret}"' not in metrics.scrape()
+    assert value(metrics, "stream_frames_total", stream="other") == 1
+
+
+def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
+    labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
+    known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "le"]
+    build_info = ["version", "python"]
+    python_info = ["implementation", "major", "minor", "patchlevel"]
+    assert labels <= {*known, *build_info, *python_info}
+
+
+def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
+    (labels,) = [dict(pairs) for name, pairs in samples(metrics) if name == "unmask_build_info"]
+    assert set(labels) == {"version", "python"}
+    assert all(labels.values())
+
+
+def test_the_process_reports_itself(metrics: Metrics) -> None:
+    names = {name for name, _ in samples(metrics)}
+    assert "process_resident_memory_bytes" in names
+    assert not any(name.endswith("_created") for name in names)
+
+
+def test_two_metrics_do_not_share_a_registry(metrics: Metrics) -> None:
+    other = Metrics()
+    other.add_stream(CAM)
+    metrics.frame_arrived(CAM, 1)
+    assert value(other, "stream_frames_total", stream=CAM) == 0
+
+
+def test_events_from_many_threads_are_all_counted(metrics: Metrics) -> None:
+    def send() -> None:
+        for _ in range(500):
+            metrics.frame_arrived(CAM, 1)
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert value(metrics, "stream_frames_total", stream=CAM) == 2000
+
+
+def test_a_server_answers_scrapes_until_it_is_closed(metrics: Metrics) -> None:
+    metrics.frame_arrived(CAM, 1)
+    server = metrics.serve(port=0)
+    try:
+        assert server.host == "127.0.0.1"
+        assert server.port > 0
+        with urllib.request.urlopen(server.url, timeout=10) as answer:
+            text = answer.read().decode()
+    finally:
+        server.close()
+    server.close()
+    assert 'unmask_stream_frames_total{stream="front-door"} 1.0' in text
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(server.url, timeout=10)
+
+
+def test_a_closed_server_leaves_no_thread_and_frees_its_port(metrics: Metrics) -> None:
+    before = set(threading.enumerate())
+    server = metrics.serve(port=0)
+    server.close()
+    assert set(threading.enumerate()) <= before
+    again = metrics.serve(port=server.port)
+    again.close()
+
+
+def test_a_taken_port_is_one_line_that_says_what_to_do(metrics: Metrics) -> None:
+    server = metrics.serve(port=0)
+    try:
+        with pytest.raises(OutputError, match=rf"127.0.0.1:{server.port} .*in use.*--metrics-port") as caught:
+            Metrics().serve(port=server.port)
+    finally:
+        server.close()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("192.0.2.1", 0)])
+def test_an_address_that_cannot_be_served_is_an_output_error(metrics: Metrics, host: str, port: int) -> None:
+    with pytest.raises(OutputError, match="cannot serve metrics on"):
+        metrics.serve(host, port)
+
+
+def documented() -> dict[str, tuple[str, frozenset[str], str]]:
+    """Name -> (type, labels, meaning) from the table of docs/metrics.md."""
+    rows = re.findall(
+        r"^\| `(unmask_\w+)` \| (\w+) \|(.*?)\| (.*?) \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return {name: (kind, frozenset(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
+
+
+def test_the_documentation_lists_exactly_the_metrics_that_exist(metrics: Metrics) -> None:
+    existing = {}
+    for family in text_string_to_metric_families(metrics.scrape()):
+        if family.name.startswith("unmask_"):
+            labels = frozenset(family.samples[0].labels) - {"le"}
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            existing[name] = (family.type, labels, family.documentation)
+    assert documented() == existing
+
+
+def test_the_documentation_lists_every_label_value() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    known = (
+        *SOURCE_REASONS,
+        *metrics_module.LATENCY_STAGES,
+        *metrics_module.DROP_STAGES,
+        *metrics_module.DROP_REASONS,
+        *metrics_module.QUALITY_REASONS,
+        *metrics_module.VERDICTS,
+        *(state.value for state in StreamState),
+    )
+    assert [value for value in known if f"`{value}`" not in text] == []
