@@ -1,0 +1,107 @@
+"""Where drawn video goes: a window, an mp4, clients on the network. Each is a branch of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstVideo", "1.0")
+from gi.repository import Gst, GstVideo  # noqa: E402
+
+from stream.errors import OutputError  # noqa: E402
+from stream.gst.branch import Branch, BranchHooks, OnSample, parsed  # noqa: E402
+
+Gst.init(None)
+
+ENCODED_QUEUE = 60
+RAW_QUEUE = 6
+FRAGMENT_MS = 1000
+"""A killed process or a full disk costs at most this much of the recording."""
+WINDOW_SINKS = ("glimagesink", "waylandsink", "xvimagesink", "ximagesink")
+OnError = Callable[[OutputError], None]
+
+
+def check_writable(path: Path) -> None:
+    """Raises OutputError when no file can be written at ``path``; writes nothing."""
+    if path.is_dir():
+        raise OutputError(f"cannot save to {path}: it is a folder; give a file name such as {path / 'out.mp4'}")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot save to {path}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"cannot save to {path}: no permission to write there")
+
+
+def file_branch(path: Path, on_error: OnError, *, waits: bool) -> Branch:
+    """H.264 into a fragmented mp4, which stays playable however the process ends."""
+    launch = f"appsrc name=in ! h264parse ! mp4mux fragment-duration={FRAGMENT_MS} ! filesink name=file async=false"
+    pipeline = parsed(launch)
+    pipeline.get_by_name("file").set_property("location", str(path))
+    hooks = BranchHooks(on_error, partial(file_error, path))
+    return Branch(pipeline, hooks, waits, ENCODED_QUEUE)
+
+
+def file_error(path: Path, error: Any, debug: str | None) -> OutputError:
+    """What went wrong while recording, in one line."""
+    if error.matches(Gst.ResourceError.quark(), Gst.ResourceError.NO_SPACE_LEFT) or "No space left" in str(debug):
+        return OutputError(f"the disk is full: recording to {path} has stopped; what was recorded is playable")
+    return OutputError(f"recording to {path} has stopped: {error.message}")
+
+
+def encode_branch(encoder: str, on_sample: OnSample, on_error: OnError, *, waits: bool, paced: bool) -> Branch:
+    """Drawn frames to H.264 access units. ``paced``: no faster than real time, for clients of a file."""
+    launch = (
+        f"appsrc name=in ! videocrop name=even ! videoconvert ! {encoder} name=encoder ! h264parse "
+        "! video/x-h264,stream-format=avc,alignment=au "
+        f"! appsink name=out async=false sync={str(paced).lower()} max-buffers=4"
+    )
+    hooks = BranchHooks(on_error, _encode_error, on_sample, _crop_to_even)
+    return Branch(parsed(launch), hooks, waits, RAW_QUEUE)
+
+
+def _crop_to_even(pipeline: Any, caps: Any) -> None:
+    """4:2:0 encoders want even sizes: the last odd column and row go."""
+    info = GstVideo.VideoInfo.new_from_caps(caps)
+    crop = pipeline.get_by_name("even")
+    crop.set_property("right", info.width % 2)
+    crop.set_property("bottom", info.height % 2)
+
+
+def _encode_error(error: Any, _debug: str | None) -> OutputError:
+    return OutputError(f"encoding has stopped: {error.message}; nothing more is saved or restreamed")
+
+
+def window_branch(sink: str, on_error: OnError, *, is_live: bool) -> Branch:
+    """A window; files play in real time, live video as it comes."""
+    launch = (
+        f"appsrc name=in ! videoconvert ! {sink} name=window sync={str(not is_live).lower()} qos=false max-lateness=-1"
+    )
+    return Branch(parsed(launch), BranchHooks(on_error, _window_error), not is_live, 3)
+
+
+def _window_error(error: Any, _debug: str | None) -> OutputError:
+    return OutputError(f"the window has gone ({error.message}); the other outputs go on")
+
+
+def find_window_sink() -> str:
+    """The first video sink that can really open this machine's display. Raises OutputError when there is none."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise OutputError("no display here; use --no-display, or --save to record instead")
+    for name in WINDOW_SINKS:
+        if _opens(name):
+            return name
+    raise OutputError("the display cannot be opened; use --no-display, or --save to record instead")
+
+
+def _opens(name: str) -> bool:
+    element = Gst.ElementFactory.make(name, None)
+    if element is None:
+        return False
+    opened = element.set_state(Gst.State.READY) != Gst.StateChangeReturn.FAILURE
+    element.set_state(Gst.State.NULL)
+    return bool(opened)

@@ -1,0 +1,180 @@
+"""Serving already encoded H.264 over RTSP: encoded once, sent to any number of clients.
+
+Streams of one process share a server per address; each has its own path.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer  # noqa: E402
+
+from stream.errors import OutputError  # noqa: E402
+from stream.gst.mainloop import LoopThread  # noqa: E402
+
+Gst.init(None)
+
+MEDIA = (
+    "( appsrc name=feed is-live=true do-timestamp=true format=time block=false max-bytes=0 max-buffers=0 "
+    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
+MAX_WAITING = 90
+"""Buffers a media may hold before it is skipped to the next key frame: about three seconds."""
+
+
+@dataclass
+class _Feed:
+    """The way into one running media."""
+
+    source: Any
+    has_key_frame: bool = False
+
+
+class RtspRestream:
+    """One path on an RTSP server. ``push`` may be called from any one thread and never blocks."""
+
+    def __init__(self, host: str, port: int, path: str, *, on_client: Callable[[], None] = lambda: None) -> None:
+        """``on_client``: a client wants to play; send a key frame soon. Raises OutputError when the port is taken."""
+        self._path = path
+        self._on_client = on_client
+        self._lock = threading.Lock()
+        self._feeds: list[_Feed] = []
+        self._caps: Any = None
+        self._server = _SharedServer.borrow(host, port)
+        self._server.mount(path, self._factory(), on_client)
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://{self._server.host}:{self._server.port}{self._path}"
+
+    def push(self, buffer: Any, caps: Any) -> None:
+        """One access unit of H.264 for everybody who watches."""
+        self._caps = caps
+        is_key = not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT)
+        with self._lock:
+            feeds = tuple(self._feeds)
+        for feed in feeds:
+            _feed_one(feed, buffer, caps, is_key)
+
+    def close(self) -> None:
+        """Say goodbye to the clients; the last path of a server stops it."""
+        with self._lock:
+            feeds, self._feeds = tuple(self._feeds), []
+        for feed in feeds:
+            feed.source.emit("end-of-stream")
+        self._server.give_back(self._path)
+
+    def _factory(self) -> Any:
+        factory = GstRtspServer.RTSPMediaFactory()
+        factory.set_launch(MEDIA)
+        factory.set_shared(True)
+        factory.set_latency(0)
+        factory.connect("media-configure", self._on_media)
+        return factory
+
+    def _on_media(self, _factory: Any, media: Any) -> None:
+        """A first client came: its media is fed from the next key frame on."""
+        source = media.get_element().get_by_name("feed")
+        if self._caps is not None:
+            source.set_property("caps", self._caps)
+        feed = _Feed(source)
+        media.connect("unprepared", lambda _media: self._forget(feed))
+        with self._lock:
+            self._feeds.append(feed)
+        self._on_client()
+
+    def _forget(self, feed: _Feed) -> None:
+        with self._lock:
+            if feed in self._feeds:
+                self._feeds.remove(feed)
+
+
+def _feed_one(feed: _Feed, buffer: Any, caps: Any, is_key: bool) -> None:
+    if feed.source.get_property("current-level-buffers") > MAX_WAITING:
+        feed.has_key_frame = False
+        return
+    feed.has_key_frame = feed.has_key_frame or is_key
+    if not feed.has_key_frame:
+        return
+    stamped = buffer.copy_region(Gst.BufferCopyFlags.MEMORY | Gst.BufferCopyFlags.FLAGS, 0, buffer.get_size())
+    stamped.pts = stamped.dts = Gst.CLOCK_TIME_NONE  # the media's own clock stamps it on arrival
+    if feed.source.get_property("caps") is None:
+        feed.source.set_property("caps", caps)
+    feed.source.emit("push-buffer", stamped)
+
+
+@dataclass
+class _SharedServer:
+    """One listening socket, its main loop, and the paths that use it."""
+
+    server: Any
+    loop: LoopThread
+    host: str
+    port: int
+    key: tuple[str, int]
+    source_id: int
+    wishes: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Path -> what to call when a client wants to play."""
+
+    @classmethod
+    def borrow(cls, host: str, port: int) -> _SharedServer:
+        with _SERVERS_LOCK:
+            shared = _SERVERS.get((host, port)) if port else None
+            return shared or cls._open(host, port)
+
+    @classmethod
+    def _open(cls, host: str, port: int) -> _SharedServer:
+        server, loop = GstRtspServer.RTSPServer(), LoopThread("rtsp-restream")
+        server.set_address(host)
+        server.set_service(str(port))
+        server.get_thread_pool().set_max_threads(4)  # a client that hangs must not hold up the others
+        source_id = server.attach(loop.context)
+        if not source_id:
+            loop.stop()
+            raise OutputError(f"cannot serve RTSP on {host}:{port}: the port is taken; choose another restream port")
+        bound = server.get_bound_port()
+        shared = cls(server, loop, host, bound, (host, bound), source_id)
+        server.connect("client-connected", shared._on_client)
+        _SERVERS[shared.key] = shared
+        return shared
+
+    def mount(self, path: str, factory: Any, on_client: Callable[[], None]) -> None:
+        self.wishes[path] = on_client
+        self.server.get_mount_points().add_factory(path, factory)
+
+    def give_back(self, path: str) -> None:
+        with _SERVERS_LOCK:
+            self.server.get_mount_points().remove_factory(path)
+            self.wishes.pop(path, None)
+            if self.wishes:
+                return
+            _SERVERS.pop(self.key, None)
+        self._stop()
+
+    def _stop(self) -> None:
+        self.server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE)
+        source = self.loop.context.find_source_by_id(self.source_id)
+        if source is not None:
+            source.destroy()
+        self.loop.stop()
+
+    def _on_client(self, _server: Any, client: Any) -> None:
+        client.connect("play-request", self._on_play)
+
+    def _on_play(self, _client: Any, context: Any) -> None:
+        """Somebody joins a stream that is running: a fresh key frame saves the wait."""
+        path = context.uri.abspath if context.uri is not None else ""
+        for mounted, wish in tuple(self.wishes.items()):
+            if path.startswith(mounted):
+                wish()
+
+
+_SERVERS: dict[tuple[str, int], _SharedServer] = {}
+_SERVERS_LOCK = threading.Lock()
