@@ -12,9 +12,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engines.spec import Calibration, ModelSpec, PixelSpec, VerdictLimits, WindowSpec
-from stream.config import AppConfig, ScoringConfig, StreamConfig, StreamDefaults, check, load_config, redacted
+from stream.config import (
+    AppConfig,
+    DetectorConfig,
+    QualityConfig,
+    ScoringConfig,
+    StreamConfig,
+    StreamDefaults,
+    check,
+    load_config,
+    redacted,
+)
 from stream.config_file import ConfigError, YamlFile
 from stream.errors import UsageError
+from stream.faces.open import DETECTORS
+from stream.faces.quality import QualityLimits
 from stream.scoring.verdict import VerdictPolicy
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -106,7 +118,7 @@ def test_the_commented_keys_of_the_webcam_example_exist_too(tmp_path: Path) -> N
     text = text.replace("  folder: my-model", "  # folder: my-model").replace("quality: #", "quality:\n  #", 1)
     config = load_config(written(tmp_path, text))
     assert config.duration_s == 60
-    assert config.quality.min_side_px == 48
+    assert config.quality.min_side_px == QualityLimits().min_side_px
     assert config.scoring.fake_at == 0.65
     assert config.detector.weights == Path("scrfd.onnx")
     assert config.save == Path("recordings/{name}.mp4")
@@ -389,6 +401,14 @@ def test_limits_left_out_are_the_model_s_own() -> None:
 def test_every_scoring_key_is_a_limit_of_the_verdict() -> None:
     known = {field.name for field in fields(VerdictPolicy)} - {"forget_s"}
     assert set(ScoringConfig.model_fields) - {"stale_after_s"} == known
+
+
+def test_every_quality_key_is_a_limit_of_the_gate() -> None:
+    assert set(QualityConfig.model_fields) == {field.name for field in fields(QualityLimits)}
+
+
+def test_every_known_detector_can_be_configured() -> None:
+    assert [AppConfig(detector=DetectorConfig(name=name)).detector.name for name in DETECTORS] == [*DETECTORS]
 
 
 def test_limits_that_contradict_the_model_s_are_one_clear_line() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.catalog import DEFAULT_MODEL, SPEC_FILE, model_folder, open_model
 from engines.errors import InferenceError, SpecError
 from engines.preprocess import Bytes
 from engines.runtime.ports import Array, TensorSpec
@@ -157,3 +158,21 @@ def test_one_is_fake_whatever_the_model_s_polarity() -> None:
     real_up = fake_probability([-40.0, -1.0, 40.0], make_spec("real"))
     np.testing.assert_allclose(fake_up, [0, 0.5, 1], atol=1e-6)
     np.testing.assert_allclose(real_up, [1, 0.5, 0], atol=1e-6)
+
+
+def test_the_shipped_model_scores_faces_one_by_one_as_it_does_in_a_batch() -> None:
+    if not (model_folder(DEFAULT_MODEL) / SPEC_FILE).is_file():
+        pytest.skip(f"the weights of {DEFAULT_MODEL} are not in engines/weights: train and export them first")
+    model = open_model(threads=1)
+    scorer = ModelScorer(model.backbone, model.head, model.spec, max_batch=2)
+    size, window = model.spec.pixels.size, model.spec.window
+    rng = np.random.default_rng(7)
+    crops = [np.asarray(rng.integers(0, 256, (size, size, 3)), np.uint8) for _ in range(3)]
+    features = scorer.embed(crops)
+    windows, mask = np.repeat(features[:, None], window.slots, axis=1), np.ones((3, window.slots), np.float32)
+    logits = scorer.score(windows, mask)
+    single = [scorer.score(windows[row : row + 1], mask[row : row + 1])[0] for row in range(3)]
+    np.testing.assert_allclose(features[:1], scorer.embed(crops[:1]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(logits, single, atol=1e-3)
+    assert np.all((fake_probability(logits, model.spec) >= 0) & (fake_probability(logits, model.spec) <= 1))
+    model.close()
