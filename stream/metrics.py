@@ -62,6 +62,7 @@ class Metrics:
         self._streams: set[str] = set()
         self._backends: set[tuple[str, str]] = set()
         self._add_stream_series()
+        self._add_frame_series()
         self._add_face_series()
         self._add_inference_series()
         self._add_process_series()
@@ -149,28 +150,31 @@ class Metrics:
         """Not counted: a change is an alert's business."""
 
     def _add_stream_series(self) -> None:
-        make, gauge, counter = self.registry, Gauge, Counter
-        self._state = gauge(
+        make = self.registry
+        self._state = Gauge(
             "unmask_stream_state", "1 for the state a stream is in, else 0", ["stream", "state"], registry=make
         )
-        self._last_frame = gauge(
+        self._last_frame = Gauge(
             "unmask_stream_last_frame_timestamp_seconds",
             "Unix time at which the newest frame arrived, 0 before the first",
             ["stream"],
             registry=make,
         )
-        self._source_fps = gauge(
+        self._source_fps = Gauge(
             "unmask_stream_source_fps", "Measured frames a second of the source", ["stream"], registry=make
         )
-        self._frames = counter("unmask_stream_frames", "Frames that arrived", ["stream"], registry=make)
-        self._drops = counter(
+        self._reconnects = Counter(
+            "unmask_stream_reconnects", "Times a source was lost and opened again", ["stream", "reason"], registry=make
+        )
+
+    def _add_frame_series(self) -> None:
+        make = self.registry
+        self._frames = Counter("unmask_stream_frames", "Frames that arrived", ["stream"], registry=make)
+        self._drops = Counter(
             "unmask_stream_frames_dropped",
             "Frames left out: by the analysis or by the overlaid video, for a newer frame or after an error",
             ["stream", "stage", "reason"],
             registry=make,
-        )
-        self._reconnects = counter(
-            "unmask_stream_reconnects", "Times a source was lost and opened again", ["stream", "reason"], registry=make
         )
         self._latency = Histogram(
             "unmask_frame_latency_seconds",
