@@ -141,7 +141,7 @@ def iou(a: Array, b: Array) -> Floats:
     corner, far = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     shared = np.prod(np.clip(far - corner, 0, None), axis=-1)
     union = _area(a)[:, None] + _area(b)[None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float32)
+    return np.asarray(np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0), np.float32)
 
 
 def _area(xyxy: Array) -> Array:

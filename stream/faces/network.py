@@ -16,6 +16,8 @@ from stream.types import FaceBox, Frame
 
 CELL = 32
 """All three networks halve their input five times: width and height must divide by this."""
+LARGEST = 2
+"""Side of the largest believable box, in longest sides of the picture."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class NetworkDetector:
         """Faces in a picture of the network's own size: (H, W, 3) RGB with sides that divide by 32."""
         height, width = rgb.shape[:2]
         outputs = self._backend.infer({self._input.name: self._network.input_array(rgb)})
-        return _finite(self._network.decode(outputs, (width, height), self._confidence))
+        return _plausible(self._network.decode(outputs, (width, height), self._confidence), (width, height))
 
     def fit(self, size_wh: tuple[int, int]) -> Fit:
         """How a frame of this size is reduced."""
@@ -110,11 +112,13 @@ def face_boxes(found: Detections) -> tuple[FaceBox, ...]:
     return tuple(FaceBox(tuple(xyxy), sure, tuple((x, y) for x, y in points)) for xyxy, sure, points in rows)
 
 
-def _finite(found: Detections) -> Detections:
+def _plausible(found: Detections, size_wh: tuple[int, int]) -> Detections:
+    """Without boxes that no face can have: smaller than a pixel or far larger than the picture (cropping would pad)."""
     values = np.concatenate([found.xyxy.ravel(), found.confidence, found.landmarks.ravel()])
     if not np.isfinite(values).all():
         raise InferenceError("the face detector gave boxes that are not numbers: restore its weights")
-    return found
+    sides = found.xyxy[:, 2:] - found.xyxy[:, :2]
+    return found.take(np.flatnonzero((sides.min(axis=1) >= 1) & (sides.max(axis=1) <= LARGEST * max(size_wh))))
 
 
 def _canvas(rgb: Bytes, canvas_wh: tuple[int, int]) -> Bytes:

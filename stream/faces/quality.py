@@ -21,8 +21,8 @@ class QualityLimits:
     min_side_px: float = 40.0
     """Side of the crop in the frame, a box of about 48 px; 1 % of the training crops come from less than 75 px."""
     min_sharpness: float = 0.09
-    """See ``sharpness``. By bench/face_quality.py none of 300 training crops is below (2 %: 0.15), however hard they are
-    compressed (JPEG quality 15: 0.20); blurred by 3 px of 224 nearly half are, by 4 px three in four."""
+    """See ``sharpness``. By bench/face_quality.py none of 300 training crops is below (2 %: 0.15), even compressed hard
+    (JPEG quality 15: 0.20); blurred by 3 px of 224 nearly half are, by 4 px three in four."""
     min_brightness: float = 30.0
     """Mean luma, 0-255."""
     max_cut_off: float = 0.25
