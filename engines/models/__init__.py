@@ -1,0 +1,1 @@
+"""Networks as plain ``nn.Module``s: they know layers, not files, recipes or runtimes."""
