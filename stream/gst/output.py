@@ -30,10 +30,12 @@ from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
 from stream.gst.overlay_element import OverlayBinding, UnmaskOverlay  # noqa: E402
 from stream.gst.recording import (  # noqa: E402
     RAW_QUEUE,
+    Encoding,
     OnError,
     check_writable,
     encode_branch,
     file_branch,
+    find_encoder,
     find_window_sink,
     window_branch,
 )
@@ -46,8 +48,6 @@ from stream.types import StreamName  # noqa: E402
 COPIED = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.META | Gst.BufferCopyFlags.MEMORY
 """All of a buffer but its times; the pixels stay shared."""
 DRAWING = "appsrc name=in ! videoconvert ! videoscale add-borders=true ! capsfilter name=size  appsink name=out"
-LIVE_ENCODER = "x264enc tune=zerolatency speed-preset=superfast key-int-max=30 pass=qual quantizer=23"
-FILE_ENCODER = "x264enc speed-preset=veryfast key-int-max=60 pass=qual quantizer=21"
 
 
 @dataclass(frozen=True)
@@ -189,34 +189,38 @@ class _Encoding:
     """Encodes once, for the file and for RTSP clients."""
 
     def __init__(self, name: StreamName, targets: OutputTargets, *, is_live: bool, on_error: OnError) -> None:
-        self._file: Branch | None = None
-        self.restream: RtspRestream | None = None
         is_served = targets.restream is not None
-        if targets.save is not None:
-            check_writable(targets.save)
-            self._file = file_branch(targets.save, on_error, waits=True)
-        self._branch = encode_branch(
-            LIVE_ENCODER if is_live or is_served else FILE_ENCODER,
-            self._hand_out,
-            on_error,
+        self._how = Encoding(
+            find_encoder(),
+            "live" if is_live or is_served else "file",
             waits=not is_live,
             paced=is_served and not is_live,
         )
+        self._on_error = on_error
+        self._branch: Branch | None = None
+        self._file: Branch | None = None
+        self.restream: RtspRestream | None = None
+        if targets.save is not None:
+            check_writable(targets.save)
+            self._file = file_branch(targets.save, on_error)
         if targets.restream is not None:
             where = targets.restream
             self.restream = RtspRestream(where.host, where.port, where.path or f"/{name}", on_client=self._want_key)
 
     @property
     def has_failed(self) -> bool:
-        return self._branch.has_failed
+        return self._branch is not None and self._branch.has_failed
 
     def push(self, buffer: Any, caps: Any) -> bool:
+        """Encoding begins with the first frame: its size decides the bit rate."""
+        if self._branch is None:
+            self._branch = encode_branch(self._how, caps, self._hand_out, self._on_error)
         return self._branch.push(buffer, caps)
 
     def close(self) -> None:
-        self._branch.finish()
-        if self._file is not None:
-            self._file.finish()
+        for branch in (self._branch, self._file):
+            if branch is not None:
+                branch.finish()
         if self.restream is not None:
             self.restream.close()
 
@@ -228,7 +232,8 @@ class _Encoding:
 
     def _want_key(self) -> None:
         event = GstVideo.video_event_new_upstream_force_key_unit(Gst.CLOCK_TIME_NONE, True, 0)
-        self._branch.send_upstream(event)
+        if self._branch is not None:
+            self._branch.send_upstream(event)
 
 
 class _Times:

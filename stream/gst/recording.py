@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gi.repository import Gst, GstVideo  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, OnSample, parsed  # noqa: E402
+from stream.gst.codecs import EncoderRow, Purpose, pick_encoder  # noqa: E402
 
 Gst.init(None)
 
@@ -37,13 +39,13 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot save to {path}: no permission to write there")
 
 
-def file_branch(path: Path, on_error: OnError, *, waits: bool) -> Branch:
+def file_branch(path: Path, on_error: OnError) -> Branch:
     """H.264 into a fragmented mp4, which stays playable however the process ends."""
     launch = f"appsrc name=in ! h264parse ! mp4mux fragment-duration={FRAGMENT_MS} ! filesink name=file async=false"
     pipeline = parsed(launch)
     pipeline.get_by_name("file").set_property("location", str(path))
     hooks = BranchHooks(on_error, partial(file_error, path))
-    return Branch(pipeline, hooks, waits, ENCODED_QUEUE)
+    return Branch(pipeline, hooks, True, ENCODED_QUEUE)  # waits: a lost access unit would spoil the rest
 
 
 def file_error(path: Path, error: Any, debug: str | None) -> OutputError:
@@ -53,23 +55,38 @@ def file_error(path: Path, error: Any, debug: str | None) -> OutputError:
     return OutputError(f"recording to {path} has stopped: {error.message}")
 
 
-def encode_branch(encoder: str, on_sample: OnSample, on_error: OnError, *, waits: bool, paced: bool) -> Branch:
-    """Drawn frames to H.264 access units. ``paced``: no faster than real time, for clients of a file."""
-    launch = (
-        f"appsrc name=in ! videocrop name=even ! videoconvert ! {encoder} name=encoder ! h264parse "
-        "! video/x-h264,stream-format=avc,alignment=au "
-        f"! appsink name=out async=false sync={str(paced).lower()} max-buffers=4"
-    )
-    hooks = BranchHooks(on_error, _encode_error, on_sample, _crop_to_even)
-    return Branch(parsed(launch), hooks, waits, RAW_QUEUE)
+def find_encoder() -> EncoderRow:
+    """The best H.264 encoder that this machine can really open. Raises MissingPartError when there is none."""
+    return pick_encoder(_opens)
 
 
-def _crop_to_even(pipeline: Any, caps: Any) -> None:
-    """4:2:0 encoders want even sizes: the last odd column and row go."""
+@dataclass(frozen=True)
+class Encoding:
+    """How drawn frames become H.264."""
+
+    encoder: EncoderRow
+    purpose: Purpose
+    waits: bool
+    paced: bool
+    """No faster than real time, for clients that watch a file."""
+
+
+def encode_branch(encoding: Encoding, caps: Any, on_sample: OnSample, on_error: OnError) -> Branch:
+    """Drawn frames of ``caps`` to H.264 access units. 4:2:0 encoders want even sizes: odd columns and rows go."""
     info = GstVideo.VideoInfo.new_from_caps(caps)
-    crop = pipeline.get_by_name("even")
-    crop.set_property("right", info.width % 2)
-    crop.set_property("bottom", info.height % 2)
+    encoder = encoding.encoder.launch(encoding.purpose, kbps=kbps_of(info.width, info.height))
+    launch = (
+        f"appsrc name=in ! videocrop right={info.width % 2} bottom={info.height % 2} ! videoconvert ! {encoder} "
+        "! h264parse ! video/x-h264,stream-format=(string)avc,alignment=(string)au "
+        f"! appsink name=out async=false sync={str(encoding.paced).lower()} max-buffers=4"
+    )
+    return Branch(parsed(launch), BranchHooks(on_error, _encode_error, on_sample), encoding.waits, RAW_QUEUE)
+
+
+def kbps_of(width: int, height: int) -> int:
+    """4 Mbit/s at 720p; larger pictures need less for each pixel."""
+    kbps = 4000.0 * float(width * height / (1280 * 720)) ** 0.75
+    return round(min(max(kbps, 400.0), 25000.0))
 
 
 def _encode_error(error: Any, _debug: str | None) -> OutputError:

@@ -25,16 +25,18 @@ MEDIA = (
     "( appsrc name=feed is-live=true do-timestamp=true format=time block=false max-bytes=0 max-buffers=0 "
     "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
-MAX_WAITING = 90
-"""Buffers a media may hold before it is skipped to the next key frame: about three seconds."""
+MAX_WAITING = 10
+"""Buffers a media may hold before it is skipped to the next key frame: nobody is playing it, or it hangs."""
 
 
 @dataclass
 class _Feed:
     """The way into one running media."""
 
+    media: Any
     source: Any
     has_key_frame: bool = False
+    is_held: bool = False
 
 
 class RtspRestream:
@@ -68,7 +70,7 @@ class RtspRestream:
         with self._lock:
             feeds, self._feeds = tuple(self._feeds), []
         for feed in feeds:
-            feed.source.emit("end-of-stream")
+            feed.media.unprepare()
         self._server.give_back(self._path)
 
     def _factory(self) -> Any:
@@ -84,7 +86,8 @@ class RtspRestream:
         source = media.get_element().get_by_name("feed")
         if self._caps is not None:
             source.set_property("caps", self._caps)
-        feed = _Feed(source)
+        feed = _Feed(media, source)
+        media.connect("prepared", _keep_prepared, feed)
         media.connect("unprepared", lambda _media: self._forget(feed))
         with self._lock:
             self._feeds.append(feed)
@@ -94,6 +97,13 @@ class RtspRestream:
         with self._lock:
             if feed in self._feeds:
                 self._feeds.remove(feed)
+
+
+def _keep_prepared(media: Any, feed: _Feed) -> None:
+    """Hold the media after its last client has gone: one that comes while it is taken down would be refused (503)."""
+    if not feed.is_held:
+        feed.is_held = True
+        media.prepare(None)
 
 
 def _feed_one(feed: _Feed, buffer: Any, caps: Any, is_key: bool) -> None:

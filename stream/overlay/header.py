@@ -39,17 +39,18 @@ Bar = tuple[Cell, ...]
 
 def left_bar(scene: Scene) -> Bar:
     """Name and state; the state is a word too, not only a colour."""
-    name = scene.stream if len(scene.stream) <= MAX_NAME else scene.stream[: MAX_NAME - 1] + "…"
+    name = scene.stream if len(scene.stream) <= MAX_NAME else scene.stream[: MAX_NAME - 3] + "..."
     return Cell(name, strong=True, dot=STATE_COLOURS[scene.state]), Cell(scene.state.value)
 
 
 def right_bar(scene: Scene, now_ns: int, style: OverlayStyle) -> Bar:
     """Rate, latency, age of the scores, then model and backend: the last are the first to go when room is short."""
-    rate = f"{scene.fps:.0f} fps" if scene.fps > 0 else "– fps"
-    latency = f"latency {_calm(scene.latency_ms)} ms" if scene.latency_ms > 0 else "latency –"
+    cells = [Cell(f"{scene.fps:.0f} fps")] if scene.fps > 0 else []
+    if scene.latency_ms > 0:
+        cells.append(Cell(f"latency {_calm(scene.latency_ms)} ms"))
+    cells.append(_age(scene, now_ns, style))
     made_by = " · ".join(part for part in (scene.model, scene.backend) if part)
-    cells = (Cell(rate), Cell(latency), _age(scene, now_ns, style))
-    return (*cells, Cell(made_by)) if made_by else cells
+    return (*cells, Cell(made_by)) if made_by else tuple(cells)
 
 
 def _age(scene: Scene, now_ns: int, style: OverlayStyle) -> Cell:
