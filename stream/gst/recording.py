@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def encode_branch(encoding: Encoding, caps: Any, on_sample: OnSample, on_error: 
 
 def kbps_of(width: int, height: int) -> int:
     """4 Mbit/s at 720p; larger pictures need less for each pixel."""
-    kbps = 4000.0 * float(width * height / (1280 * 720)) ** 0.75
+    kbps = 4000 * math.pow(width * height / (1280 * 720), 0.75)
     return round(min(max(kbps, 400.0), 25000.0))
 
 
