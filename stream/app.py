@@ -16,7 +16,8 @@ from stream.errors import SourceError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
-from stream.parts import build_analysis, build_analyzer, open_parts
+from stream.overlay import OverlayStyle
+from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.ports import Observer, Sink
 from stream.runner import Runner, RunningStream
 from stream.sinks.json_lines import JsonLinesSink
@@ -54,18 +55,22 @@ def watch(
     *,
     stop: threading.Event | None = None,
     sinks: Sequence[Sink] = (),
+    observers: Sequence[Observer] = (),
+    parts: Parts | None = None,
     on_started: Callable[[Started], None] = lambda _: None,
 ) -> WatchResult:
     """Watch until the sources end, ``stop`` is set, or the configured duration is over.
 
-    ``sinks`` are fed besides the configured ones and closed here. Raises UnmaskError before any thread starts when the
-    configuration cannot be met, and afterwards when the model is lost; outputs are finished in every case.
+    ``sinks`` are fed besides the configured ones and closed here; ``observers`` are told besides the metrics; ``parts``
+    are used in place of the configured model and detector, and stay the caller's to close. Raises UnmaskError before
+    any thread starts when the configuration cannot be met, and afterwards when the model is lost; outputs are finished
+    in every case.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with ExitStack() as closing:
         for sink in sinks:
             closing.callback(sink.close)
-        run = _Run(config, closing, sinks)
+        run = _Run(config, closing, sinks, observers, parts)
         run.start()
         on_started(run.started)
         return run.wait(stop or threading.Event())
@@ -74,16 +79,22 @@ def watch(
 class _Run:
     """One watch. Everything opened is pushed on ``closing`` at once, so a half-open run is undone."""
 
-    def __init__(self, config: AppConfig, closing: ExitStack, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        closing: ExitStack,
+        sinks: Sequence[Sink],
+        observers: Sequence[Observer],
+        parts: Parts | None,
+    ) -> None:
         self._config = config
         self._closing = closing
         self._facts = StreamFacts()
         self._metrics = Metrics()
-        self._observer: Observer = FanOut([self._metrics, self._facts])
+        self._observer: Observer = FanOut([self._metrics, self._facts, *observers])
         self._wake = threading.Event()
         self._addresses = [_address(stream) for stream in config.streams]
-        self._parts = open_parts(config)
-        closing.callback(self._parts.close)
+        self._parts = parts or self._open_parts()
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
         self._sinks = [*sinks, *self._json_lines()]
         self._metrics_url = self._serve_metrics()
@@ -91,7 +102,7 @@ class _Run:
 
     @property
     def started(self) -> Started:
-        return Started(self._metrics_url, tuple(out.restream_url for out in self._outputs if out.restream_url))
+        return Started(self._metrics_url, tuple(out.url for out in self._outputs if out.url))
 
     def start(self) -> None:
         streams = [self._open(*pair) for pair in zip(self._config.streams, self._addresses, strict=True)]
@@ -108,6 +119,11 @@ class _Run:
         failures = tuple(str(stream.failure) for stream in self._streams if stream.failure is not None)
         all_failed = bool(failures) and len(failures) == len(self._streams)
         return WatchResult(SourceError.exit_code if all_failed else 0, self._facts, failures)
+
+    def _open_parts(self) -> Parts:
+        parts = open_parts(self._config)
+        self._closing.callback(parts.close)
+        return parts
 
     def _json_lines(self) -> list[Sink]:
         if self._config.scores is None:
@@ -142,7 +158,7 @@ class _Run:
 
     def _open_output(self, stream: StreamConfig, uri: SourceUri, board: SceneBoard) -> VideoOutput | None:
         targets = _targets(self._config, stream)
-        if not targets.wanted:
+        if targets.is_empty:
             return None
         output = VideoOutput(
             StreamName(stream.name),
@@ -151,6 +167,7 @@ class _Run:
             is_live=uri.is_live,
             observer=self._observer,
             on_error=lambda error: log.error("%s; going on without it", error),
+            style=_style(self._config, self._parts),
         )
         self._closing.callback(output.close)
         self._outputs.append(output)
@@ -175,6 +192,11 @@ def _targets(config: AppConfig, stream: StreamConfig) -> OutputTargets:
         save=config.save_path(stream),
         restream=Restream(config.restream.host, config.restream.port) if wants_restream else None,
     )
+
+
+def _style(config: AppConfig, parts: Parts) -> OverlayStyle:
+    policy = config.scoring.policy(parts.model.spec)
+    return OverlayStyle(policy.fake_at, policy.real_at, config.scoring.stale_after_s)
 
 
 def _retry(config: AppConfig) -> RetryPolicy:

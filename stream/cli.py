@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _complain(error: Exception, code: int) -> int:
+def _complain(error: Exception | str, code: int) -> int:
     print(f"unmask: {error}", file=sys.stderr)
     return code
 
@@ -199,8 +199,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _config_check(options: argparse.Namespace) -> int:
+    """Unlike the other commands, says all that is wrong, a line each."""
     from stream.config import check
+    from stream.config_file import ConfigError
 
-    for line in check(options.file):
-        print(line)
+    try:
+        lines = check(options.file)
+    except ConfigError as error:
+        return max(_complain(problem, error.exit_code) for problem in error.problems)
+    print("\n".join(lines))
     return 0

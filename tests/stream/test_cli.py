@@ -1,0 +1,81 @@
+"""The command line: help that reads well, one line per error, documented exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stream.cli import main
+from stream.errors import MissingPartError, ModelError, OutputError, SourceError, UnmaskError, UsageError
+
+
+def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--help"])
+    assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(capsys=capsys)
+    assert all(command in text for command in ("watch", "score", "demo", "doctor", "config"))
+    for error in (UsageError, ModelError, SourceError, OutputError, MissingPartError):
+        assert f" {error.exit_code}  " in text
+
+
+def test_exit_codes_are_all_different() -> None:
+    kinds = UnmaskError.__subclasses__()
+    assert len({kind.exit_code for kind in kinds}) == len(kinds)
+
+
+def test_watch_help_names_every_kind_of_source(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of("watch", capsys=capsys)
+    assert all(source in text for source in ("webcam:1", "/dev/video0", "rtsps://", ".m3u8", "screen", "csi:0", "test"))
+
+
+def test_help_loads_neither_gstreamer_nor_a_runtime() -> None:
+    code = "import sys; from stream.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    check = "print([name for name in ('gi', 'onnxruntime', 'cv2', 'torch') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (["watch"], 2, "nothing to watch"),
+        (["watch", "gopher://x"], 2, "gopher"),
+        (["watch", "test", "--model", "nonsense"], 3, "use one of lite0-gru"),
+        (["score", "/nowhere/clip.mp4"], 4, "/nowhere/clip.mp4"),
+        (["config", "check", "/nowhere/house.yaml"], 2, "/nowhere/house.yaml"),
+    ],
+)
+def test_a_bad_request_is_one_line_and_its_exit_code(
+    words: list[str], code: int, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == code
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("unmask: ")
+    assert part in error
+    assert "\n" not in error
+
+
+def test_a_config_with_a_typo_names_the_known_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "house.yaml"
+    path.write_text("streams:\n  - {sauce: webcam}\n")
+    assert main(["config", "check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "sauce" in error
+    assert "source" in error
+
+
+def test_a_good_config_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "house.yaml"
+    path.write_text("streams:\n  - {name: door, source: 'rtsp://ann:s3cr3t@127.0.0.1/a'}\n")
+    assert main(["config", "check", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "door" in text
+    assert "s3cr3t" not in text
