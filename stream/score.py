@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from stream.config import AppConfig
-from stream.errors import SourceError, UnmaskError
+from stream.errors import SourceError, UnmaskError, UsageError
 from stream.observers import StreamFacts
 from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.pipeline import Analyzer, StreamAnalysis
@@ -46,6 +46,8 @@ class FileScore:
     """Of the most suspicious track; None when no face was scored."""
     verdict: Verdict
     tracks: tuple[TrackSummary, ...]
+    warning: str | None = None
+    """What was wrong with a file of which only a part could be scored."""
 
     def to_json(self) -> dict[str, Any]:
         """Keys: file, fake_probability, verdict, tracks[]; probabilities and seconds rounded for people."""
@@ -82,26 +84,34 @@ def _progress() -> Progress:
 
 
 def score_file(path: Path, config: AppConfig, parts: Parts, *, on_progress: OnProgress = _ignore) -> FileScore:
-    """Run the whole file through the analysis. Raises SourceError when it cannot be read."""
+    """Run the whole file through the analysis. Raises SourceError or UsageError when that cannot be."""
     facts = StreamFacts()
     name = StreamName("file")
     analyzer = build_analyzer(config, parts, facts, facts)
     analysis = build_analysis(config, parts, name, keep_all=True)
-    source = open_source(name, parse_source(str(path)), observer=facts)
+    source = _open_file(name, path, facts)
     try:
         _run_through(source, analyzer, analysis, on_progress)
     finally:
         source.close()
-    return summary_of(str(path), analysis.book.summaries())
+    return summary_of(str(path), analysis.book.summaries(), source.warning)
 
 
-def summary_of(file: str, tracks: Sequence[TrackSummary]) -> FileScore:
+def _open_file(name: StreamName, path: Path, facts: StreamFacts) -> FileSource:
+    source = open_source(name, parse_source(str(path)), observer=facts)
+    if isinstance(source, FileSource):
+        return source
+    source.close()
+    raise UsageError(f"{path} is a live source, not a file: use unmask watch")
+
+
+def summary_of(file: str, tracks: Sequence[TrackSummary], warning: str | None = None) -> FileScore:
     """The file's word is that of its most suspicious track; without a scored face it is unsure, and no number."""
     scored = [track for track in tracks if track.fake_probability is not None]
     if not scored:
-        return FileScore(file, None, Verdict.UNSURE, tuple(tracks))
+        return FileScore(file, None, Verdict.UNSURE, tuple(tracks), warning)
     worst = max(scored, key=lambda track: track.fake_probability or 0.0)
-    return FileScore(file, worst.fake_probability, worst.verdict, tuple(tracks))
+    return FileScore(file, worst.fake_probability, worst.verdict, tuple(tracks), warning)
 
 
 def _run_through(source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress) -> None:
@@ -142,12 +152,18 @@ def _score_and_print(file: Path, config: AppConfig, parts: Parts, progress: Prog
     try:
         score = score_file(file, config, parts, on_progress=_advancer(progress, task))
     except UnmaskError as error:
-        progress.console.print(f"unmask: {error}", style="red", highlight=False, soft_wrap=True)
+        _complain(progress, str(error))
         return error.exit_code
     finally:
         progress.remove_task(task)
+    if score.warning is not None:
+        _complain(progress, score.warning)
     print(json.dumps(score.to_json()) if as_json else "\n".join(report_lines(score)), flush=True)
     return 0
+
+
+def _complain(progress: Progress, text: str) -> None:
+    progress.console.print(f"unmask: {text}", style="red", highlight=False, soft_wrap=True, markup=False)
 
 
 def _advancer(progress: Progress, task: TaskID) -> OnProgress:

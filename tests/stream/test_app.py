@@ -1,0 +1,172 @@
+"""The whole application on real pipelines and scripted models: what a user gets, and what is left after a fault."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
+
+from engines.catalog import LoadedModel
+from stream.app import Started, watch
+from stream.config import AppConfig, MetricsConfig, StreamConfig
+from stream.errors import OutputError, SourceError
+from stream.parts import Parts
+from stream.scoring.scorer import ModelScorer
+from stream.types import FaceBox, Frame, StreamState, Verdict
+from tests.fakes import FixedDetector, MemorySink, backbone_of, head_of, spec_of
+
+
+def parts(logit: float = 4.0) -> Parts:
+    def face(frame: Frame) -> tuple[FaceBox, ...]:
+        width, height = frame.planes.width, frame.planes.height
+        return (FaceBox((width * 0.3, height * 0.2, width * 0.6, height * 0.8), 0.99),)
+
+    spec = spec_of()
+    backbone, head = backbone_of(), head_of(logit)
+    return Parts(LoadedModel(spec, backbone, head), FixedDetector(face), ModelScorer(backbone, head, spec))
+
+
+def config(tmp_path: Path, *sources: str, **changes: object) -> AppConfig:
+    quality = {"min_sharpness": 0.0, "min_brightness": 0.0}
+    values = {
+        "streams": [StreamConfig(source=source) for source in sources],
+        "display": False,
+        "metrics": MetricsConfig(port=0),
+        "scores": tmp_path / "scores.jsonl",
+        "quality": quality,
+        "duration_s": 4.0,
+        **changes,
+    }
+    return AppConfig.model_validate(values)
+
+
+def frames_in(video: Path) -> int:
+    capture = cv2.VideoCapture(str(video))
+    count = 0
+    while capture.grab():
+        count += 1
+    return count
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Three seconds of moving noise, 320x240 at 15 frames a second."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 15, (320, 240))
+    rng = np.random.default_rng(0)
+    for _ in range(45):
+        writer.write(rng.integers(0, 255, (240, 320, 3), "uint8"))
+    writer.release()
+    return path
+
+
+def test_a_live_source_leaves_video_scores_and_metrics(tmp_path: Path) -> None:
+    scraped: list[str] = []
+
+    def scrape(started: Started) -> None:
+        def later() -> None:
+            time.sleep(2.5)
+            scraped.append(urllib.request.urlopen(started.metrics_url or "", timeout=5).read().decode())
+
+        threading.Thread(target=later, daemon=True).start()
+
+    sink = MemorySink()
+    result = watch(config(tmp_path, "test", save=tmp_path / "out.mp4"), parts=parts(), sinks=[sink], on_started=scrape)
+    assert result.exit_code == 0
+    assert frames_in(tmp_path / "out.mp4") > 30
+    verdicts = [line["verdict"] for line in lines_of(tmp_path / "scores.jsonl")]
+    assert verdicts
+    assert verdicts[-1] == "fake"
+    assert 'unmask_stream_state{state="playing",stream="test"} 1.0' in scraped[0]
+    assert sink.closed
+
+
+def test_a_file_is_shown_whole_with_every_score_and_ends(tmp_path: Path, clip: Path) -> None:
+    sink = MemorySink()
+    began = time.monotonic()
+    result = watch(config(tmp_path, str(clip), save=tmp_path / "out.mp4", duration_s=60.0), parts=parts(), sinks=[sink])
+    assert result.exit_code == 0
+    assert time.monotonic() - began < 50
+    assert frames_in(tmp_path / "out.mp4") == 45
+    assert sink.scenes[-1].state is StreamState.ENDED
+    assert result.facts.drops.total() == 0
+    assert sum(result.facts.windows.values()) == len(lines_of(tmp_path / "scores.jsonl")) > 5
+
+
+def test_stopping_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
+    stop = threading.Event()
+    threading.Timer(2.5, stop.set).start()
+    watch(config(tmp_path, "test", save=tmp_path / "out.mp4", duration_s=60.0), parts=parts(), stop=stop)
+    assert frames_in(tmp_path / "out.mp4") > 10
+    assert all(
+        line["verdict"] in {verdict.value for verdict in Verdict} for line in lines_of(tmp_path / "scores.jsonl")
+    )
+
+
+def test_a_missing_file_is_told_before_anything_runs(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(SourceError, match=r"no file at .*none\.mp4: check the path"):
+        watch(config(tmp_path, "test", str(tmp_path / "none.mp4"), save=tmp_path / "{name}.mp4"), parts=parts())
+    assert threading.active_count() == before
+
+
+def test_a_file_that_is_no_video_fails_alone(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "letter.mp4").write_bytes(b"Dear Sir or Madam, " * 500)
+    result = watch(config(tmp_path, str(tmp_path / "letter.mp4"), str(clip), duration_s=60.0), parts=parts())
+    assert result.exit_code == 0
+    assert len(result.failures) == 1
+    assert "letter.mp4" in result.failures[0]
+    assert lines_of(tmp_path / "scores.jsonl")
+
+
+def test_when_every_source_fails_the_exit_code_says_so(tmp_path: Path) -> None:
+    (tmp_path / "letter.mp4").write_bytes(b"Dear Sir or Madam, " * 500)
+    assert watch(config(tmp_path, str(tmp_path / "letter.mp4")), parts=parts()).exit_code == 4
+
+
+def test_a_taken_metrics_port_is_one_line_before_anything_runs(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(OutputError, match="port"):
+        watch(config(tmp_path, "test", metrics=_taken()), parts=parts())
+    assert threading.active_count() == before
+
+
+def _taken() -> MetricsConfig:
+    import socket
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    _TAKEN.append(listener)
+    return MetricsConfig(port=listener.getsockname()[1])
+
+
+_TAKEN: list[object] = []
+
+
+def test_watching_again_and_again_leaves_no_thread_and_no_descriptor(tmp_path: Path, clip: Path) -> None:
+    def once() -> None:
+        watch(config(tmp_path, str(clip), duration_s=20.0), parts=parts())
+
+    once()
+    threads, descriptors = threading.active_count(), _descriptors()
+    for _ in range(5):
+        once()
+    assert threading.active_count() <= threads
+    assert _descriptors() <= descriptors + 2
+
+
+def _descriptors() -> int:
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
