@@ -88,7 +88,8 @@ def _no_pack(root: Path, why: str) -> str:
 
 NETWORK = FaceNetwork(
     name="scrfd",
-    geometry=BoxGeometry(side_ratio=1.20, rise=0.06),
+    # Measured: python -m bench.crop_geometry --detector scrfd --weights FILE.onnx
+    geometry=BoxGeometry(side_ratio=1.20, rise=0.08),
     input_array=input_array,
     decode=decode,
     find_weights=find_weights,

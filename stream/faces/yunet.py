@@ -41,7 +41,8 @@ def accepts(outputs: tuple[str, ...]) -> bool:
 
 NETWORK = FaceNetwork(
     name="yunet",
-    geometry=BoxGeometry(side_ratio=1.20, rise=0.06),
+    # Measured: python -m bench.crop_geometry --detector yunet --weights FILE.onnx
+    geometry=BoxGeometry(side_ratio=1.19, rise=0.07),
     input_array=input_array,
     decode=decode,
     find_weights=find_weights,

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.postprocess import (
@@ -36,18 +36,21 @@ def found(count: int, seed: int) -> Detections:
     return Detections(boxes(count, seed), confidence, np.zeros((count, 5, 2), np.float32))
 
 
+@settings(deadline=None)
 @given(LOGITS)
 def test_a_probability_is_within_its_range_for_every_logit(logit: float) -> None:
     with np.errstate(all="raise", under="ignore"):
         assert 0 <= float(sigmoid(logit)) <= 1
 
 
+@settings(deadline=None)
 @given(st.floats(-30, 30))
 def test_the_sigmoid_is_the_textbook_one(logit: float) -> None:
     assert float(sigmoid(logit)) == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-12)
     assert float(sigmoid(logit) + sigmoid(-logit)) == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0.05, 20), st.floats(-5, 5))
 def test_calibration_never_swaps_two_faces(low: float, high: float, temperature: float, bias: float) -> None:
     calibration = Calibration(temperature=temperature, bias=bias)
@@ -65,6 +68,7 @@ def test_a_logit_that_is_no_number_is_never_a_probability() -> None:
     assert np.isnan(calibrated_probability(float("nan"), Calibration(temperature=1.0)))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 99))
 def test_overlap_is_symmetric_and_between_nothing_and_all(rows: int, columns: int, seed: int) -> None:
     a, b = boxes(rows, seed), boxes(columns, seed + 7)
@@ -82,6 +86,7 @@ def test_an_empty_box_overlaps_nothing() -> None:
     assert iou(np.array([[5, 5, 5, 5], [9, 9, 1, 1]]), np.array([[5, 5, 5, 5]])).tolist() == [[0], [0]]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 999), st.floats(0.05, 0.95))
 def test_suppression_keeps_the_surest_and_leaves_no_pair_overlapping(count: int, seed: int, limit: float) -> None:
     before = found(count, seed)

@@ -109,6 +109,7 @@ def test_a_square_outside_the_frame_shows_the_nearest_border(square) -> None:
     assert set(np.unique(crop)) <= set(range(10, 201))
 
 
+@settings(deadline=None)
 @given(st.integers(20, 60), st.integers(20, 60), st.integers(8, 24))
 def test_a_face_survives_crop_and_paste(left, top, side) -> None:
     rng = np.random.default_rng(1)
@@ -119,6 +120,7 @@ def test_a_face_survives_crop_and_paste(left, top, side) -> None:
     assert np.array_equal(pasted, rgb)
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 2), st.floats(-0.3, 0.3), squares(0, 500), st.floats(0.3, 1.0))
 def test_a_box_drawn_by_the_geometry_gives_the_square_back(ratio, rise, square, aspect) -> None:
     height = square.side * ratio

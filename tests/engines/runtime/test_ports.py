@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import InferenceError
@@ -16,6 +16,7 @@ def fitting(batch: int = 2) -> dict[str, np.ndarray]:
     return {"crops": np.zeros((batch, 3, 8, 8), np.float32), "mask": np.ones((batch, 20), bool)}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 9))
 def test_a_dynamic_dimension_takes_any_size(batch: int) -> None:
     given_arrays = fitting(batch)
@@ -23,6 +24,7 @@ def test_a_dynamic_dimension_takes_any_size(batch: int) -> None:
     assert given_arrays["crops"].shape[0] == batch
 
 
+@settings(deadline=None)
 @given(SHAPES)
 def test_a_shape_fits_only_when_rank_and_fixed_sizes_do(shape: tuple[int, ...]) -> None:
     spec = TensorSpec("x", (None, 3))
