@@ -1,0 +1,41 @@
+# `make demo` and `make test` do all set-up themselves; the second time they need no network.
+
+PYTHON := .venv/bin/python
+
+.PHONY: help demo test lint types tests engines bench clean
+
+help:            ## say what can be made
+	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo:            ## set up, build engines, and watch a made-up RTSP camera whose second half is a face swap
+	@tools/setup.sh demo
+	@$(PYTHON) build_engines.py
+	@.venv/bin/unmask demo
+
+test:            ## set up, and run all checks: style, types, tests
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory lint types tests
+
+lint:            ## style (after `make test` has set up once)
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+types:           ## mypy, strict
+	@.venv/bin/mypy
+
+tests:           ## pytest
+	@$(PYTHON) -m pytest
+
+engines:         ## build engines for this machine
+	@tools/setup.sh demo
+	@$(PYTHON) build_engines.py
+
+bench: demo/clip.mp4  ## measure the live path and the overlay on this machine
+	@$(PYTHON) -m bench.overlay
+	@$(PYTHON) -m bench.live
+
+demo/clip.mp4:
+	@$(MAKE) --no-print-directory demo
+
+clean:           ## remove everything made here (not the packages installed with apt)
+	rm -rf .venv .setup demo engines/built build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
