@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gi
-import numpy as np
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstBase", "1.0")
@@ -28,6 +27,7 @@ gi.require_version("GstVideo", "1.0")
 from gi.repository import GObject, Gst, GstBase, GstVideo  # noqa: E402
 
 from engines.preprocess import Planes  # noqa: E402
+from stream.gst.buffers import layout_of, planes_from_bytes  # noqa: E402
 from stream.observers import SilentObserver  # noqa: E402
 from stream.overlay import Overlay, OverlayStyle  # noqa: E402
 from stream.ports import Clock, Observer, SceneSource  # noqa: E402
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 Gst.init(None)
 
 NAME = "unmaskoverlay"
-FULL_RANGE = 1
-"""GST_VIDEO_COLOR_RANGE_0_255, whose name is no Python name."""
 UNBOUND = StreamName("unmask")
 CAPS = Gst.Caps.from_string("video/x-raw,format=(string){I420,NV12},width=[1,2147483647],height=[1,2147483647]")
 
@@ -126,33 +124,17 @@ class MediaClock:
 
 @contextmanager
 def writable_planes(buffer: Any, info: Any) -> Iterator[Planes]:
-    """Views of a buffer's planes by its own strides, writable in place; gone when the block ends."""
-    with buffer.map(Gst.MapFlags.READ | Gst.MapFlags.WRITE) as mapped:
-        yield _planes(np.frombuffer(mapped.data, np.uint8), _layout(buffer, info), info)
+    """Views of a buffer's planes by its own strides, writable in place; gone when the block ends.
 
-
-def _layout(buffer: Any, info: Any) -> list[tuple[int, int]]:
-    """(offset, stride) of each plane: from the buffer's own meta, else from the caps."""
-    meta = GstVideo.buffer_get_video_meta(buffer)
-    told = meta if meta is not None else info
-    return [(told.offset[index], told.stride[index]) for index in range(info.finfo.n_planes)]
-
-
-def _planes(data: np.ndarray[Any, Any], layout: list[tuple[int, int]], info: Any) -> Planes:
-    width, height = info.width, info.height
-    half_width, half_height = (width + 1) // 2, (height + 1) // 2
-    luma = _view(data, layout[0], height, (width,))
-    inner = (half_width, 2) if len(layout) == 2 else (half_width,)
-    chroma = tuple(_view(data, part, half_height, inner) for part in layout[1:])
-    is_bt709 = info.colorimetry.matrix == GstVideo.VideoColorMatrix.BT709
-    is_full = int(info.colorimetry.range) == FULL_RANGE
-    return Planes(luma, chroma, "bt709" if is_bt709 else "bt601", is_full)
-
-
-def _view(data: Any, part: tuple[int, int], rows: int, inner: tuple[int, ...]) -> Any:
-    offset, stride = part
-    strides = (stride, 1) if len(inner) == 1 else (stride, 2, 1)
-    return np.ndarray((rows, *inner), np.uint8, data, offset, strides)
+    Raises ValueError when the memory cannot be written to.
+    """
+    is_mapped, mapped = buffer.map(Gst.MapFlags.READ | Gst.MapFlags.WRITE)
+    if not is_mapped:
+        raise ValueError("the frame's memory cannot be written to")
+    try:
+        yield planes_from_bytes(mapped.data, layout_of(buffer, info), info)
+    finally:
+        buffer.unmap(mapped)
 
 
 GObject.type_register(UnmaskOverlay)

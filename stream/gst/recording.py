@@ -19,6 +19,7 @@ from gi.repository import Gst, GstVideo  # noqa: E402
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, OnSample, parsed  # noqa: E402
 from stream.gst.codecs import EncoderRow, Purpose, pick_encoder  # noqa: E402
+from stream.gst.session import element_runs  # noqa: E402
 
 Gst.init(None)
 
@@ -26,6 +27,8 @@ ENCODED_QUEUE = 60
 RAW_QUEUE = 6
 FRAGMENT_MS = 1000
 """A killed process or a full disk costs at most this much of the recording."""
+UNBUFFERED = 2
+"""filesink's buffer-mode: a fragment that waits in the process dies with it."""
 WINDOW_SINKS = ("glimagesink", "waylandsink", "xvimagesink", "ximagesink")
 OnError = Callable[[OutputError], None]
 
@@ -42,9 +45,12 @@ def check_writable(path: Path) -> None:
 
 def file_branch(path: Path, on_error: OnError) -> Branch:
     """H.264 into a fragmented mp4, which stays playable however the process ends."""
-    launch = f"appsrc name=in ! h264parse ! mp4mux fragment-duration={FRAGMENT_MS} ! filesink name=file async=false"
+    launch = f"appsrc name=in ! h264parse ! mp4mux fragment-duration={FRAGMENT_MS} ! filesink name=file"
     pipeline = parsed(launch)
-    pipeline.get_by_name("file").set_property("location", str(path))
+    sink = pipeline.get_by_name("file")
+    sink.set_property("location", str(path))
+    sink.set_property("async", False)
+    sink.set_property("buffer-mode", UNBUFFERED)
     hooks = BranchHooks(on_error, partial(file_error, path))
     return Branch(pipeline, hooks, True, ENCODED_QUEUE)  # waits: a lost access unit would spoil the rest
 
@@ -58,7 +64,7 @@ def file_error(path: Path, error: Any, debug: str | None) -> OutputError:
 
 def find_encoder() -> EncoderRow:
     """The best H.264 encoder that this machine can really open. Raises MissingPartError when there is none."""
-    return pick_encoder(_opens)
+    return pick_encoder(element_runs)
 
 
 @dataclass(frozen=True)
@@ -111,15 +117,6 @@ def find_window_sink() -> str:
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise OutputError("no display here; use --no-display, or --save to record instead")
     for name in WINDOW_SINKS:
-        if _opens(name):
+        if element_runs(name):
             return name
     raise OutputError("the display cannot be opened; use --no-display, or --save to record instead")
-
-
-def _opens(name: str) -> bool:
-    element = Gst.ElementFactory.make(name, None)
-    if element is None:
-        return False
-    opened = element.set_state(Gst.State.READY) != Gst.StateChangeReturn.FAILURE
-    element.set_state(Gst.State.NULL)
-    return bool(opened)
