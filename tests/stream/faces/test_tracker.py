@@ -163,8 +163,8 @@ def test_a_lost_face_behind_a_detected_one_is_kept_but_not_shown() -> None:
     tracker, standing = open_tracker(), face(100)
     for step in range(5):
         assert ids(tracker.update((standing, face(360 - 40 * step)), at(step / 10))) == [1, 2]
-    assert ids(tracker.update((standing,), at(0.6))) == [1]  # the second is expected at about 120
-    assert ids(tracker.update((standing, face(40)), at(0.8))) == [1, 2]
+    assert ids(tracker.update((standing,), at(0.65))) == [1]  # the second is expected at about 118
+    assert ids(tracker.update((standing, face(60)), at(0.8))) == [1, 2]
 
 
 def test_time_that_runs_backwards_starts_anew() -> None:
