@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,14 @@ from stream.scoring.track_book import TrackSummary
 from stream.sources.file import FileSource
 from stream.sources.open import open_source
 from stream.sources.uri import parse_source
-from stream.types import StreamName, StreamState, Verdict
+from stream.types import Frame, StreamName, StreamState, Verdict
 
 READ_TIMEOUT_S = 0.5
 """How long to wait for a frame before asking whether the file has ended."""
-STALLED_AFTER = 120
-"""Waits in a row without a frame after which a file is given up: one minute."""
-
+NOT_YET_S = 0.005
+"""Between two questions: at its end a decoder answers at once, a moment before it says that it has ended."""
+STALLED_AFTER_S = 60.0
+"""Silence after which a file is given up."""
 
 OnProgress = Callable[[float, float | None], None]
 """Told the seconds done and the file's length in seconds, None while that is not known."""
@@ -115,19 +117,25 @@ def summary_of(file: str, tracks: Sequence[TrackSummary], warning: str | None = 
 
 
 def _run_through(source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress) -> None:
-    silent = 0
+    heard_s = time.monotonic()
     while source.state is not StreamState.ENDED:
         frame = source.read(READ_TIMEOUT_S)
-        if frame is None:
-            silent += 1
-            if silent > STALLED_AFTER:
-                raise SourceError(f"{source.name}: no frame for a minute; is the file damaged?", reason="stalled")
-            continue
-        silent = 0
-        with frame:
-            if analyzer.is_due(analysis, frame):
-                analyzer.step([(analysis, frame)])
-                on_progress(frame.pts_ns / 1e9, source.duration_s)
+        if frame is not None:
+            _analyse(frame, source, analyzer, analysis, on_progress)
+            heard_s = time.monotonic()
+        elif time.monotonic() - heard_s > STALLED_AFTER_S:
+            raise SourceError(f"no frame for {STALLED_AFTER_S:.0f} s: is the file damaged?", reason="stalled")
+        else:
+            time.sleep(NOT_YET_S)
+
+
+def _analyse(
+    frame: Frame, source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress
+) -> None:
+    with frame:
+        if analyzer.is_due(analysis, frame):
+            analyzer.step([(analysis, frame)])
+            on_progress(frame.pts_ns / 1e9, source.duration_s)
 
 
 def _track_json(track: TrackSummary) -> dict[str, Any]:
