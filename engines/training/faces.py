@@ -1,0 +1,129 @@
+"""The deepfake-faces data set in Kaggle's layout: ``metadata.csv`` beside ``faces_224/`` or zips that hold it.
+
+One 224x224 JPEG face crop per video. A fake names its ``original``; a real is its own source.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.training.errors import TrainingError
+
+Rgb = NDArray[np.uint8]
+FACE_SIDE = 224
+_FOLDER = "faces_224"
+_DECODERS = 2
+
+
+@dataclass(frozen=True)
+class Face:
+    """One picture of the table."""
+
+    name: str
+    """Video name without its extension."""
+    source: str
+    """Name of the real video it was made from, itself for a real."""
+    is_fake: bool
+    split: str
+
+
+@dataclass(frozen=True, repr=False)
+class FaceSet:
+    """Faces with their decoded pixels, row by row."""
+
+    faces: tuple[Face, ...]
+    pixels: NDArray[np.uint8]
+    """(N, 224, 224, 3) RGB, possibly a memory map: copy before writing."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) 1 = fake."""
+        return np.array([face.is_fake for face in self.faces], np.int64)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Indices of one split."""
+        return np.flatnonzero([face.split == split for face in self.faces])
+
+    def subset(self, rows: NDArray[np.int64]) -> FaceSet:
+        """The given rows; pixels are copied."""
+        return FaceSet(tuple(self.faces[row] for row in rows), self.pixels[rows])
+
+
+def read_faces(root: Path) -> list[Face]:
+    """Every row of ``metadata.csv``. Raises TrainingError when it is absent or a source lies in two splits."""
+    try:
+        with (root / "metadata.csv").open(newline="") as file:
+            faces = [_face(row) for row in csv.DictReader(file)]
+    except (OSError, KeyError) as error:
+        raise TrainingError(f"no deepfake-faces set with a split column at {root} ({error}): give its folder") from None
+    refuse_leaks(faces)
+    return faces
+
+
+def refuse_leaks(faces: list[Face]) -> None:
+    """Raise TrainingError when pictures of one source lie in more than one split."""
+    splits: dict[str, set[str]] = {}
+    for face in faces:
+        splits.setdefault(face.source, set()).add(face.split)
+    leaking = {source for source, found in splits.items() if len(found) > 1}
+    if leaking:
+        count = sum(face.source in leaking for face in faces)
+        raise TrainingError(f"{count} pictures leak: {len(leaking)} sources lie in two splits; split by source")
+
+
+def open_faces(root: Path, scratch: Path) -> FaceSet:
+    """All faces whose picture is there, decoded once into ``scratch`` and mapped from it ever after."""
+    faces = {face.name: face for face in read_faces(root)}
+    names, pixels = scratch / "faces.txt", scratch / "faces.npy"
+    if not names.is_file():
+        _decode_all(root, set(faces), names, pixels)
+    kept = names.read_text().split()
+    return FaceSet(tuple(faces[name] for name in kept), np.load(pixels, mmap_mode="r"))
+
+
+def rgb_from_jpeg(data: bytes) -> Rgb:
+    """Decode to (H, W, 3). Raises TrainingError for a damaged picture."""
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise TrainingError("a picture cannot be decoded: unpack the data set again")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _face(row: dict[str, str]) -> Face:
+    name, original = Path(row["videoname"]).stem, Path(row["original"]).stem
+    is_fake = row["label"] == "FAKE"
+    return Face(name, original if is_fake and original else name, is_fake, row["split"])
+
+
+def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None:
+    """Write the pixel array, then the names: names without an array never exist."""
+    names.parent.mkdir(parents=True, exist_ok=True)
+    files = [(name, data) for name, data in _jpegs(root) if name in wanted]
+    if not files:
+        raise TrainingError(f"no pictures under {root}: expected {_FOLDER}/ or {_FOLDER}*.zip")
+    out = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(files), FACE_SIDE, FACE_SIDE, 3))
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for row, rgb in enumerate(pool.map(lambda file: rgb_from_jpeg(file[1]), files)):
+            out[row] = rgb
+    out.flush()
+    names.write_text("\n".join(name for name, _ in files))
+
+
+def _jpegs(root: Path) -> Iterator[tuple[str, bytes]]:
+    """(video name, JPEG) of every picture in the folder and in the zips."""
+    for path in sorted((root / _FOLDER).glob("*.jpg")):
+        yield path.stem, path.read_bytes()
+    for archive in sorted(root.glob(f"{_FOLDER}*.zip")):
+        with zipfile.ZipFile(archive) as packed:
+            for name in packed.namelist():
+                if name.endswith(".jpg"):
+                    yield Path(name).stem, packed.read(name)

@@ -1,0 +1,98 @@
+"""Batches made ahead of the fit by one worker process, in order of their steps."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.training.augment import augmented
+from engines.training.errors import TrainingError
+from engines.training.faces import FaceSet, open_faces
+from engines.training.pairing import Pair, Pairing
+from engines.training.recipe import BackboneRecipe
+from engines.training.self_blend import self_blended
+
+_AHEAD = 8
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """All a worker needs to make any batch by itself."""
+
+    root: Path
+    scratch: Path
+    recipe: BackboneRecipe
+    seed: int
+
+
+@dataclass(frozen=True, repr=False)
+class Batch:
+    """Pictures and labels of one step."""
+
+    rgb: NDArray[np.uint8]
+    """(N, S, S, 3)"""
+    labels: NDArray[np.float32]
+    """(N,) 1 = fake."""
+
+
+class BatchMaker:
+    """Makes the batch of any step from the training split: a function of (seed, step)."""
+
+    def __init__(self, faces: FaceSet, recipe: BackboneRecipe, seed: int) -> None:
+        rows = faces.rows("train")
+        self._pixels, self._rows = faces.pixels, rows
+        self._size, self._seed = recipe.size, seed
+        self._pairing = Pairing([faces.faces[row] for row in rows], recipe.sampling, seed)
+
+    def batch(self, step: int) -> Batch:
+        """Real and fake alternate, pair by pair."""
+        rng = np.random.default_rng((self._seed, 3, step))
+        pictures = [picture for pair in self._pairing.batch(step) for picture in self._pictures(rng, pair)]
+        return Batch(np.stack(pictures), np.tile(np.array([0, 1], np.float32), len(pictures) // 2))
+
+    def _pictures(self, rng: np.random.Generator, pair: Pair) -> list[NDArray[np.uint8]]:
+        real = self._face(pair.real)
+        fake = self_blended(rng, real) if pair.fake is None else self._face(pair.fake)
+        return [augmented(rng, real, self._size), augmented(rng, fake, self._size)]
+
+    def _face(self, row: int) -> NDArray[np.uint8]:
+        return np.array(self._pixels[self._rows[row]])
+
+
+@contextmanager
+def batches(plan: BatchPlan, start: int, stop: int) -> Iterator[Iterator[Batch]]:
+    """The batches of steps ``start`` to ``stop``; the worker ends with the ``with``."""
+    context = mp.get_context("spawn")
+    queue = context.Queue(_AHEAD)
+    worker = context.Process(target=_produce, args=(plan, start, stop, queue), daemon=True)
+    worker.start()
+    try:
+        yield (_next(queue, worker) for _ in range(start, stop))
+    finally:
+        worker.terminate()
+        worker.join()
+
+
+def _next(queue: mp.Queue[Batch], worker: mp.process.BaseProcess) -> Batch:
+    while True:
+        try:
+            return queue.get(timeout=_PATIENCE_S)
+        except Empty:
+            if not worker.is_alive():
+                raise TrainingError("the batch worker died: free some memory and --resume") from None
+
+
+def _produce(plan: BatchPlan, start: int, stop: int, queue: mp.Queue[Batch]) -> None:
+    cv2.setNumThreads(1)
+    maker = BatchMaker(open_faces(plan.root, plan.scratch), plan.recipe, plan.seed)
+    for step in range(start, stop):
+        queue.put(maker.batch(step))

@@ -1,0 +1,66 @@
+"""Which pictures make a batch: each real beside a fake of the same source, so that only the forgery tells them apart.
+
+A batch is a function of (seed, step): a resumed run sees exactly what an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.training.faces import Face
+from engines.training.recipe import Sampling
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Rows of a real and of its fake; ``fake`` is None when the fake is to be self-blended from the real."""
+
+    real: int
+    fake: int | None
+
+
+class Pairing:
+    """The pairs of one split's faces."""
+
+    def __init__(self, faces: Sequence[Face], sampling: Sampling, seed: int) -> None:
+        self._sampling, self._seed = sampling, seed
+        self._reals = np.array([row for row, face in enumerate(faces) if not face.is_fake], np.int64)
+        self._fakes = np.array([row for row, face in enumerate(faces) if face.is_fake], np.int64)
+        self._fakes_of = _fakes_by_source(faces)
+        self._sources = [face.source for face in faces]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in which each real comes once; the remainder of a batch is left out."""
+        return max(1, len(self._reals) // self._sampling.pairs)
+
+    def batch(self, step: int) -> list[Pair]:
+        """The pairs of one step."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng((self._seed, 1, epoch)).permutation(self._reals)
+        start = position * self._sampling.pairs
+        rng = np.random.default_rng((self._seed, 2, step))
+        return [self._pair(rng, int(real)) for real in order[start : start + self._sampling.pairs]]
+
+    def pairs(self, start: int, stop: int) -> Iterator[list[Pair]]:
+        """The batches of steps ``start`` to ``stop``."""
+        return (self.batch(step) for step in range(start, stop))
+
+    def _pair(self, rng: np.random.Generator, real: int) -> Pair:
+        if rng.random() < self._sampling.self_blended:
+            return Pair(real, None)
+        own = self._fakes_of.get(self._sources[real], [])
+        if own and rng.random() < self._sampling.own_fake:
+            return Pair(real, int(rng.choice(own)))
+        return Pair(real, int(rng.choice(self._fakes)) if len(self._fakes) else None)
+
+
+def _fakes_by_source(faces: Sequence[Face]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for row, face in enumerate(faces):
+        if face.is_fake:
+            found.setdefault(face.source, []).append(row)
+    return found

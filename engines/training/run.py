@@ -1,0 +1,105 @@
+"""One training run from recipe to model folder."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engines.catalog import BACKBONE_FILE
+from engines.checkpoints.imagenet import imagenet_file, load_imagenet
+from engines.checkpoints.own import TrainedModel
+from engines.export.package import neutral_spec, write_package, write_spec
+from engines.models.efficientnet_lite import FEATURE_DIM, FrameClassifier
+from engines.models.gru_head import WINDOW_SLOTS, GruHead
+from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
+from engines.spec import ModelSpec
+from engines.training.errors import TrainingError
+from engines.training.evaluate import frame_logits
+from engines.training.faces import FaceSet, open_faces
+from engines.training.fit import Progress, load_state, run_fit, start_state
+from engines.training.head import find_directions, fit_head
+from engines.training.loader import BatchPlan, batches
+from engines.training.measure import calibrated_spec
+from engines.training.recipe import Recipe
+from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe on a data set, with its folders."""
+
+    recipe: Recipe
+    data: Path
+    scratch: Path
+    out: Path
+
+    def train(self, *, resume: bool = False, backbone: Path | None = None) -> ModelSpec:
+        """All stages. ``backbone`` names finished weights to use instead of the first. Raises EngineError."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(self.recipe.seed)
+        faces = open_faces(self.data, self.scratch)
+        trained = _read_backbone(backbone) if backbone else self.fit_backbone(resume=resume)
+        return self.fit_windows(trained, faces)
+
+    def fit_backbone(self, *, resume: bool = False) -> FrameClassifier:
+        """The still-picture stage: from the ImageNet weights, or on from the checkpoint."""
+        recipe, checkpoint = self.recipe.backbone, self.out / "backbone.state.pt"
+        torch.set_num_threads(recipe.threads)
+        model = FrameClassifier(recipe.dropout)
+        load_imagenet(model, imagenet_file())
+        state = start_state(model, recipe)
+        if resume:
+            load_state(checkpoint, state)
+        plan = BatchPlan(self.data, self.scratch, recipe, self.recipe.seed)
+        progress = Progress(self.out / "backbone.csv", recipe.steps, 2 * recipe.sampling.pairs)
+        with batches(plan, state.step, recipe.steps) as source:
+            run_fit(state, source, recipe, checkpoint, progress)
+        torch.save(state.average.state_dict(), self.out / "backbone.pt")
+        return state.average.eval()
+
+    def fit_windows(self, backbone: FrameClassifier, faces: FaceSet) -> ModelSpec:
+        """The head stage, then calibration and measurement; writes the model folder."""
+        folder, recipe = self.out / self.recipe.name, self.recipe.head
+        spec = neutral_spec(self.recipe.name, self.recipe.size)
+        spec = write_package(folder, spec, TrainedModel(backbone, GruHead(FEATURE_DIM)))
+        graph = OnnxRuntimeBackend(folder / BACKBONE_FILE, threads=self.recipe.backbone.threads)
+        clips = self._clips(graph, spec, faces, self._plan("train"))
+        weights = backbone.frame_head.weight[0].detach().numpy()
+        directions = find_directions(clips.features.reshape(-1, FEATURE_DIM), weights, recipe.directions)
+        head = fit_head(clips, directions, recipe, self.recipe.seed)
+        spec = write_package(folder, spec, TrainedModel(backbone, head))
+        stills = faces.subset(faces.rows("val"))
+        logits = frame_logits(graph, spec, stills)
+        spec = calibrated_spec(spec, head, self._clips(graph, spec, faces, self._plan("val")), logits, stills.labels)
+        write_spec(folder, spec)
+        return spec
+
+    def _plan(self, split: str) -> ClipPlan:
+        recipe = self.recipe.head
+        if split == "train":
+            return ClipPlan(split, recipe.train_clips, recipe.rendered, recipe.self_blended, self.recipe.seed)
+        return ClipPlan(split, recipe.val_clips, WINDOW_SLOTS, 0.0, self.recipe.seed)
+
+    def _clips(self, graph: OnnxRuntimeBackend, spec: ModelSpec, faces: FaceSet, plan: ClipPlan) -> ClipFeatures:
+        """Features of the planned clips, kept under the backbone's hash: a second run reads them."""
+        name = f"{plan.split}-{plan.clips}-{plan.rendered}-{plan.seed}-{spec.files[BACKBONE_FILE][:12]}"
+        path = self.out / f"clips-{name}.npz"
+        if path.is_file():
+            kept = np.load(path)
+            return ClipFeatures(kept["features"], kept["frame_logits"], kept["slots"], kept["labels"])
+        clips = embed_clips(graph, spec, faces, plan)
+        np.savez(path, **vars(clips))
+        return clips
+
+
+def _read_backbone(path: Path) -> FrameClassifier:
+    model = FrameClassifier()
+    try:
+        model.load_state_dict(torch.load(path, weights_only=True))
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} holds no backbone of this kind: train one without --backbone") from error
+    return model.eval()

@@ -1,0 +1,114 @@
+"""Augmentation: repeatable, label-blind, and still a picture."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from skimage.data import astronaut
+
+from engines.training.augment import SMALLEST_CROP, Framing, augmented, frame_face, random_framing, through_a_stream
+from engines.training.degrade import Rgb, Rng, add_noise, blur, gamma, jpeg, sharpen, shift_colour, squash
+from engines.training.self_blend import blend_mask, self_blended
+
+FACE: Rgb = np.ascontiguousarray(astronaut()[0:224, 110:334])
+CHANGES: dict[str, Callable[[Rng, Rgb], Rgb]] = {
+    "colour": lambda rng, rgb: shift_colour(rng, rgb, 0.12),
+    "squash": lambda rng, rgb: squash(rng, rgb, 0.4),
+    "blur": lambda rng, rgb: blur(rng, rgb, 1.4),
+    "sharpen": sharpen,
+    "noise": lambda rng, rgb: add_noise(rng, rgb, 5.0),
+    "jpeg": lambda _, rgb: jpeg(rgb, 40),
+    "gamma": lambda _, rgb: gamma(rgb, 1.3),
+    "stream": through_a_stream,
+    "self-blend": self_blended,
+    "all": lambda rng, rgb: augmented(rng, rgb, 144),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_same_seed_gives_the_same_picture(name: str) -> None:
+    one, other = (CHANGES[name](np.random.default_rng(3), FACE) for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_gives_a_picture_and_leaves_its_input_alone(name: str) -> None:
+    before = FACE.copy()
+    for seed in range(8):
+        changed = CHANGES[name](np.random.default_rng(seed), FACE)
+        assert changed.dtype == np.uint8
+        assert changed.shape == ((144, 144, 3) if name == "all" else FACE.shape)
+    assert np.array_equal(FACE, before)
+
+
+def test_reals_and_fakes_pass_through_one_function_that_is_not_told_the_label() -> None:
+    assert list(inspect.signature(augmented).parameters) == ["rng", "rgb", "size"]
+
+
+def test_seeds_differ() -> None:
+    pictures = [augmented(np.random.default_rng(seed), FACE, 64) for seed in range(6)]
+    assert len({picture.tobytes() for picture in pictures}) == 6
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(64, 512))
+def test_a_framing_lies_inside_the_still(seed: int, side: int) -> None:
+    framing = random_framing(np.random.default_rng(seed), side)
+    assert SMALLEST_CROP * side <= framing.side <= side
+    for centre in (framing.cx, framing.cy):
+        assert framing.side / 2 - 1e-6 <= centre <= side - framing.side / 2 + 1e-6
+
+
+def test_the_whole_still_at_its_own_size_is_the_still() -> None:
+    assert np.array_equal(frame_face(FACE, Framing(112, 112, 224), 224), FACE)
+
+
+def test_a_smaller_framing_looks_closer() -> None:
+    closer = frame_face(FACE, Framing(112, 112, 112), 112)
+    assert np.array_equal(closer, FACE[56:168, 56:168])
+
+
+def test_jpeg_keeps_the_channel_order() -> None:
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[..., 0] = 200
+    assert np.abs(jpeg(red, 90).astype(int) - red).max() < 12
+
+
+def test_lower_quality_loses_more() -> None:
+    losses = [np.abs(jpeg(FACE, quality).astype(int) - FACE).mean() for quality in (95, 60, 30)]
+    assert losses == sorted(losses)
+    assert losses[0] < losses[-1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_blend_mask_is_a_soft_patch_within_the_face(seed: int) -> None:
+    mask = blend_mask(np.random.default_rng(seed), 96)
+    assert mask.shape == (96, 96)
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    assert mask.mean() < 0.6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+@example(34)  # its first mask is empty
+def test_a_self_blended_fake_is_never_its_real(seed: int) -> None:
+    flat = np.full((96, 96, 3), 128, np.uint8)
+    flat[::2] = 90
+    assert not np.array_equal(self_blended(np.random.default_rng(seed), flat), flat)
+
+
+def test_a_self_blended_fake_differs_inside_and_hardly_at_the_corners() -> None:
+    differences = []
+    for seed in range(40):
+        change = np.abs(self_blended(np.random.default_rng(seed), FACE).astype(int) - FACE)
+        differences.append((change[90:150, 80:144].mean(), change[:12, :12].mean()))
+    inside, corner = np.mean(differences, axis=0)
+    assert inside > 2
+    assert inside > 1.5 * corner

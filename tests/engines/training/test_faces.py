@@ -1,0 +1,73 @@
+"""Reading the data set: both layouts, and no leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.training.errors import TrainingError
+from engines.training.faces import open_faces, read_faces
+from tests.engines.training.faces_on_disk import rows_of, write_set
+
+ROWS = [*rows_of(3, "train", "a"), *rows_of(2, "val", "b")]
+
+
+def test_zips_and_folders_hold_the_same_faces(tmp_path: Path) -> None:
+    zipped = open_faces(write_set(tmp_path / "z", ROWS, zipped=True), tmp_path / "zs")
+    folder = open_faces(write_set(tmp_path / "f", ROWS, zipped=False), tmp_path / "fs")
+    one, other = ({face.name: row for row, face in enumerate(each.faces)} for each in (zipped, folder))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(zipped.pixels[one[name]], folder.pixels[other[name]]) for name in one)
+
+
+def test_a_face_knows_its_source_its_label_and_its_split(tmp_path: Path) -> None:
+    faces = {face.name: face for face in read_faces(write_set(tmp_path, ROWS, zipped=False))}
+    assert (faces["a0r"].source, faces["a0r"].is_fake, faces["a0r"].split) == ("a0r", False, "train")
+    assert (faces["b1f0"].source, faces["b1f0"].is_fake, faces["b1f0"].split) == ("b1r", True, "val")
+
+
+def test_pictures_are_decoded_once_and_in_rgb(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set", ROWS, zipped=False)
+    first = open_faces(root, tmp_path / "scratch")
+    for picture in (root / "faces_224").iterdir():
+        picture.unlink()
+    again = open_faces(root, tmp_path / "scratch")
+    assert again.faces == first.faces
+    assert np.array_equal(again.pixels, first.pixels)
+    assert first.pixels.shape == (15, 224, 224, 3)
+
+
+def test_splits_and_labels_are_rows_and_ones(tmp_path: Path) -> None:
+    faces = open_faces(write_set(tmp_path, ROWS, zipped=True), tmp_path / "scratch")
+    val = faces.subset(faces.rows("val"))
+    assert len(val.faces) == 6
+    assert val.labels.sum() == 4
+    assert set(faces.rows("train")).isdisjoint(faces.rows("val"))
+    assert len(faces.rows("test")) == 0
+
+
+def test_a_source_in_two_splits_is_refused_with_a_count(tmp_path: Path) -> None:
+    leaking = [*ROWS, ("c.mp4", "FAKE", "a0r.mp4", "val")]
+    with pytest.raises(TrainingError, match="4 pictures leak: 1 sources"):
+        read_faces(write_set(tmp_path, leaking, zipped=False))
+
+
+def test_a_folder_without_the_table_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="give its folder"):
+        read_faces(tmp_path)
+
+
+def test_a_table_without_pictures_says_what_was_expected(tmp_path: Path) -> None:
+    write_set(tmp_path / "set", [], zipped=False)
+    with pytest.raises(TrainingError, match="expected faces_224/ or faces_224"):
+        open_faces(tmp_path / "set", tmp_path / "scratch")
+
+
+def test_a_damaged_picture_stops_the_decoding_and_leaves_no_half_set(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set", ROWS, zipped=False)
+    (root / "faces_224" / "a0r.jpg").write_bytes(b"not a picture")
+    with pytest.raises(TrainingError, match="cannot be decoded"):
+        open_faces(root, tmp_path / "scratch")
+    assert not (tmp_path / "scratch" / "faces.txt").exists()
