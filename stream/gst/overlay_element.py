@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import gi
@@ -83,8 +84,9 @@ class UnmaskOverlay(GstBase.BaseTransform):  # type: ignore[misc]  # gi has no t
         self._overlay = Overlay(binding.style)
 
     def do_set_caps(self, incaps: Any, outcaps: Any) -> bool:  # noqa: ARG002 - GStreamer's signature
-        self._info = GstVideo.VideoInfo.new_from_caps(incaps)
-        return self._info is not None
+        info = GstVideo.VideoInfo.new_from_caps(incaps)
+        self._info = None if info is None else _kept(info)
+        return info is not None
 
     def do_transform_ip(self, buffer: Any) -> Any:
         began = time.perf_counter()
@@ -120,6 +122,19 @@ class MediaClock:
         if scene is not self._scene or pts_ns < self._first_pts_ns:
             self._scene, self._first_pts_ns = scene, pts_ns
         return scene.captured_ns + pts_ns - self._first_pts_ns
+
+
+def _kept(info: Any) -> SimpleNamespace:
+    """What buffers.py reads of a VideoInfo, read once: every look into a GStreamer structure costs microseconds."""
+    colours = SimpleNamespace(matrix=info.colorimetry.matrix, range=info.colorimetry.range)
+    return SimpleNamespace(
+        width=info.width,
+        height=info.height,
+        offset=list(info.offset),
+        stride=list(info.stride),
+        finfo=SimpleNamespace(n_planes=info.finfo.n_planes),
+        colorimetry=colours,
+    )
 
 
 @contextmanager

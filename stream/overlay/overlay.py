@@ -11,7 +11,7 @@ from stream.overlay.brackets import corner_of, corner_rgba, edges
 from stream.overlay.header import Bar, bar_rgba, bar_width, header_height, left_bar, right_bar
 from stream.overlay.layout import Place, Wish, place_labels, scale_of
 from stream.overlay.palette import LOOKS, OverlayStyle, yuv_from_rgb
-from stream.overlay.panel import Detail, Label, label_of, panel_rgba, panel_size
+from stream.overlay.panel import Detail, Label, LabelBook, panel_rgba, panel_size
 from stream.overlay.sprites import SpriteCache, blend, fill, sprite_from_rgba
 from stream.types import FaceScore, Scene, TrackId, Xyxy
 
@@ -51,13 +51,13 @@ class Overlay:
         self._scene: Scene | None = None
         self._frame_wh = (0, 0)
         self._places: dict[TrackId, Place] = {}
-        self._labelled: tuple[Scene, int, tuple[Label, ...]] | None = None
+        self._labels = LabelBook(style)
 
     def draw(self, planes: Planes, scene: Scene, now_ns: int) -> None:
         """Draw ``scene`` in place on writable planes. ``now_ns``: on the clock of ``scene.captured_ns``."""
         canvas = _Canvas(planes, scale_of(planes.width, planes.height))
         age_s = max(0.0, (now_ns - scene.captured_ns) / 1e9) if scene.captured_ns else 0.0
-        labels = self._labels_of(scene, age_s)
+        labels = self._labels.of(scene, age_s)
         boxes = [_followed(face, min(age_s, self._style.follow_s)) for face in scene.faces]
         for box, label in zip(boxes, labels, strict=True):
             self._draw_marks(canvas, box, label)
@@ -69,19 +69,6 @@ class Overlay:
             self._draw_label(canvas, box, label, self._places[face.track_id], len(labels))
         for bar, rect in header:
             self._blend(canvas, ("bar", bar), partial(bar_rgba, bar, canvas.scale), rect[0], rect[1])
-
-    def _labels_of(self, scene: Scene, age_s: float) -> tuple[Label, ...]:
-        """Made once for a scene and a tenth of a second: most frames find them ready."""
-        tenth = round(age_s * 10)
-        if self._labelled is None or self._labelled[0] is not scene or self._labelled[1] != tenth:
-            labels = tuple(self._label(face, scene, tenth / 10) for face in scene.faces)
-            self._labelled = (scene, tenth, labels)
-        return self._labelled[2]
-
-    def _label(self, face: FaceScore, scene: Scene, age_s: float) -> Label:
-        if face.scored_pts_ns is not None:
-            age_s += max(0.0, (scene.pts_ns - face.scored_pts_ns) / 1e9)
-        return label_of(face, scene.pts_ns, age_s, self._style)
 
     def _draw_marks(self, canvas: _Canvas, box: Xyxy, label: Label) -> None:
         look = LOOKS[label.verdict]

@@ -23,7 +23,7 @@ from stream.overlay.palette import (
     OverlayStyle,
     Rgb,
 )
-from stream.types import FaceScore, Verdict
+from stream.types import FaceScore, Scene, Verdict
 
 
 class Detail(Enum):
@@ -77,6 +77,35 @@ def _chart(history: Sequence[tuple[int, float]], pts_ns: int, history_s: float) 
     newest = max([pts_ns, *(pts for pts, _ in history)])
     steps = ((round(CHART_STEPS * (1 - (newest - pts) / 1e9 / history_s)), value) for pts, value in history)
     return tuple((step, round(100 * min(max(value, 0.0), 1.0))) for step, value in steps if step >= 0)
+
+
+class LabelBook:
+    """Labels of the newest scene, made once for a scene and, when a score is stale, for each tenth of a second."""
+
+    def __init__(self, style: OverlayStyle) -> None:
+        self._style = style
+        self._scene: Scene | None = None
+        self._lag_s = 0.0
+        self._tenth = 0
+        self._labels: tuple[Label, ...] = ()
+
+    def of(self, scene: Scene, age_s: float) -> tuple[Label, ...]:
+        """In the order of the scene's faces; ``age_s``: of the scene."""
+        is_new = scene is not self._scene
+        if is_new:
+            self._scene, self._lag_s = scene, max((_lag_s(face, scene) for face in scene.faces), default=0.0)
+        tenth = round(age_s * 10) if age_s + self._lag_s > self._style.stale_after_s else 0
+        if is_new or tenth != self._tenth:
+            self._tenth = tenth
+            self._labels = tuple(
+                label_of(face, scene.pts_ns, tenth / 10 + _lag_s(face, scene), self._style) for face in scene.faces
+            )
+        return self._labels
+
+
+def _lag_s(face: FaceScore, scene: Scene) -> float:
+    """How much older the score is than the scene that shows it."""
+    return 0.0 if face.scored_pts_ns is None else max(0.0, (scene.pts_ns - face.scored_pts_ns) / 1e9)
 
 
 def panel_size(label: Label, detail: Detail, scale: float) -> tuple[int, int]:

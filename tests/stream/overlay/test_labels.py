@@ -6,7 +6,7 @@ import pytest
 from stream.overlay.header import MAX_NAME, bar_rgba, bar_width, header_height, left_bar, right_bar
 from stream.overlay.ink import text_mask
 from stream.overlay.palette import LOOKS, REASONS, STALE, OverlayStyle
-from stream.overlay.panel import Detail, label_of, panel_rgba, panel_size
+from stream.overlay.panel import Detail, LabelBook, label_of, panel_rgba, panel_size
 from stream.types import QualityReason, Scene, StreamName, StreamState, Verdict
 from tests.stream.overlay.scenes import NOW_NS, SECOND, face_of, scene_of
 
@@ -102,3 +102,27 @@ def test_every_fixed_word_has_its_glyphs() -> None:
     for character in sorted(set("".join(words)) - {" "}):
         mask = text_mask(character, 40)
         assert mask.shape != missing.shape or not np.array_equal(mask, missing), f"no glyph for {character!r}"
+
+
+def test_labels_are_made_once_while_scores_are_fresh() -> None:
+    book, scene = LabelBook(STYLE), scene_of(face_of())
+    first = book.of(scene, 0.0)
+    assert all(book.of(scene, age) is first for age in (0.1, 0.5, 1.0, 1.4))
+
+
+def test_a_stale_label_counts_tenths() -> None:
+    book, scene = LabelBook(STYLE), scene_of(face_of())
+    values = [book.of(scene, age)[0].value for age in (0.2, 1.62, 1.64, 1.72, 3.0)]
+    assert values == ["97% fake", "stale 1.6 s", "stale 1.6 s", "stale 1.7 s", "stale 3.0 s"]
+
+
+def test_each_face_of_a_scene_ages_on_its_own() -> None:
+    scene = scene_of(face_of(scored_s=40.0), face_of(scored_s=38.0, track=2))
+    values = [label.value for label in LabelBook(STYLE).of(scene, 0.5)]
+    assert values == ["97% fake", "stale 2.5 s"]
+
+
+def test_a_new_scene_has_new_labels() -> None:
+    book = LabelBook(STYLE)
+    book.of(scene_of(face_of()), 2.0)
+    assert book.of(scene_of(face_of(probability=0.5, verdict=Verdict.REAL)), 2.0)[0].verdict is Verdict.REAL
