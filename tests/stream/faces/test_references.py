@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,12 +26,17 @@ def letterboxed(width: int, height: int) -> np.ndarray:
     return cv2.copyMakeBorder(rgb, 0, height - rgb.shape[0], 0, 0, cv2.BORDER_CONSTANT)
 
 
-def insightfaces_scrfd(rgb: np.ndarray) -> Reference:
+@cache
+def open_scrfd() -> Any:
     from insightface.model_zoo.scrfd import SCRFD
 
     scrfd = SCRFD(str(pictures.needs(pictures.SCRFD)))
     scrfd.prepare(-1, det_thresh=0.5)
-    found, points = scrfd.detect(np.ascontiguousarray(rgb[..., ::-1]), input_size=(640, 640))
+    return scrfd
+
+
+def insightfaces_scrfd(rgb: np.ndarray) -> Reference:
+    found, points = open_scrfd().detect(np.ascontiguousarray(rgb[..., ::-1]), input_size=(640, 640))
     return found[:, :4], found[:, 4], points
 
 
