@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from stream.board import SceneBoard
-from stream.config import AppConfig, StreamConfig
-from stream.errors import SourceError
+from stream.config import AppConfig, Display, StreamConfig
+from stream.errors import OutputError, SourceError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
+from stream.gst.recording import find_window_sink
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.overlay import OverlayStyle
@@ -99,6 +100,7 @@ class _Run:
         self._sinks = [*sinks, *self._json_lines()]
         self._metrics_url = self._serve_metrics()
         self._outputs: list[VideoOutput] = []
+        self._has_window = _has_window(config.display)
 
     @property
     def started(self) -> Started:
@@ -157,7 +159,7 @@ class _Run:
         return RunningStream(source, build_analysis(self._config, self._parts, name), board)
 
     def _open_output(self, stream: StreamConfig, uri: SourceUri, board: SceneBoard) -> VideoOutput | None:
-        targets = _targets(self._config, stream)
+        targets = _targets(self._config, stream, has_window=self._has_window)
         if targets.is_empty:
             return None
         output = VideoOutput(
@@ -185,10 +187,22 @@ def _address(stream: StreamConfig) -> SourceUri:
     return parse_source(stream.address(), transport=stream.transport, user=credentials.user, password=password)
 
 
-def _targets(config: AppConfig, stream: StreamConfig) -> OutputTargets:
+def _has_window(wanted: Display) -> bool:
+    """``auto``: a window where one can be opened; insisting on one fails later, in the words of the output."""
+    if wanted != "auto":
+        return wanted
+    try:
+        find_window_sink()
+    except OutputError:
+        log.warning("no display here: watching without a window")
+        return False
+    return True
+
+
+def _targets(config: AppConfig, stream: StreamConfig, *, has_window: bool) -> OutputTargets:
     wants_restream = config.restream.enabled and stream.restream
     return OutputTargets(
-        display=config.display,
+        display=has_window,
         save=config.save_path(stream),
         restream=Restream(config.restream.host, config.restream.port) if wants_restream else None,
     )

@@ -85,7 +85,11 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="record the overlaid video")
     parser.add_argument("--scores", type=Path, metavar="OUT.jsonl", help="append every score as a JSON line")
     parser.add_argument("--restream", action="store_true", help="serve the overlaid video as rtsp://…:8554/NAME")
-    parser.add_argument("--no-display", action="store_true", help="open no window")
+    parser.add_argument(
+        "--display",
+        action=argparse.BooleanOptionalAction,
+        help="insist on a window, or open none (default: a window where there is a display)",
+    )
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
     parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")

@@ -36,6 +36,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Display = bool | Literal["auto"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
@@ -265,8 +266,8 @@ class AppConfig(_Section):
     tracker: TrackerConfig = TrackerConfig()
     quality: QualityConfig = QualityConfig()
     scoring: ScoringConfig = ScoringConfig()
-    display: bool = True
-    """Open a window for each stream, where there is a display."""
+    display: Display = "auto"
+    """A window for each stream: ``auto`` opens one where there is a display, ``true`` insists, ``false`` opens none."""
     save: Path | None = None
     """Record the overlaid video; ``{name}`` stands for the stream's name and is needed for several streams."""
     scores: Path | None = None
@@ -329,8 +330,12 @@ def check(path: Path) -> list[str]:
         *(_stream_line(config, stream) for stream in config.streams),
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
-        f"metrics: {metrics}; window: {'yes' if config.display else 'no'}; scores: {config.scores or 'not written'}",
+        f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
+
+
+def _window_words(display: Display) -> str:
+    return "where there is a display" if display == "auto" else "yes" if display else "no"
 
 
 def _stream_line(config: AppConfig, stream: StreamConfig) -> str:

@@ -45,10 +45,13 @@ def _watch_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, An
     changes: dict[str, Any] = {}
     if options.sources:
         changes["streams"] = [_stream(source, options) for source in options.sources]
-    given = {"save": options.save, "scores": options.scores, "duration_s": options.duration}
+    given = {
+        "save": options.save,
+        "scores": options.scores,
+        "duration_s": options.duration,
+        "display": options.display,
+    }
     changes.update({key: value for key, value in given.items() if value is not None})
-    if options.no_display:
-        changes["display"] = False
     if options.restream:
         changes["restream"] = base.restream.model_copy(update={"enabled": True})
     return {**changes, "metrics": _metrics(base, options)}

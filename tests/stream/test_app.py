@@ -170,3 +170,14 @@ def test_watching_again_and_again_leaves_no_thread_and_no_descriptor(tmp_path: P
 def _descriptors() -> int:
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_without_a_display_it_watches_without_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert watch(config(tmp_path, "test", display="auto", duration_s=1.0), parts=parts()).exit_code == 0
+    assert "watching without a window" in caplog.text
+    with pytest.raises(OutputError, match="no display here"):
+        watch(config(tmp_path, "test", display=True), parts=parts())

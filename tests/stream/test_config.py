@@ -136,7 +136,7 @@ def test_a_run_from_the_command_line_has_sane_defaults() -> None:
     config = AppConfig(streams=(StreamConfig(source="webcam"),))
     assert config.streams[0].name == "webcam"
     assert (config.metrics.host, config.metrics.port, config.metrics.enabled) == ("127.0.0.1", 9108, True)
-    assert (config.detector.name, config.display, config.restream.enabled) == ("centerface", True, False)
+    assert (config.detector.name, config.display, config.restream.enabled) == ("centerface", "auto", False)
     assert (config.save, config.scores, config.duration_s, config.model.name) == (None, None, None, None)
 
 
