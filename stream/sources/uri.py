@@ -77,7 +77,7 @@ def parse_source(
 
 def _from_url(text: str, scheme: str, transport: Transport, user: str | None, password: str | None) -> SourceUri:
     if scheme == "file":
-        return SourceUri("file", _file_path(text))
+        return _from_path(_file_path(text))
     kind = _URL_KINDS.get(scheme)
     if kind is None:
         shown = scheme if re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", scheme) else "this"
