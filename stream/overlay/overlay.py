@@ -47,7 +47,7 @@ class Overlay:
 
     def __init__(self, style: OverlayStyle = DEFAULT_STYLE, cache: SpriteCache | None = None) -> None:
         self._style = style
-        self._cache = cache or SpriteCache()
+        self._cache = SpriteCache() if cache is None else cache
         self._scene: Scene | None = None
         self._frame_wh = (0, 0)
         self._places: dict[TrackId, Place] = {}

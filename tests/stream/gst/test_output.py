@@ -259,6 +259,64 @@ def test_a_display_that_does_not_answer_is_one_clear_line(monkeypatch: pytest.Mo
     element_runs.cache_clear()
 
 
+@pytest.fixture
+def a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A display whose window is a sink that keeps time and shows nothing."""
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("stream.gst.recording.WINDOW_SINKS", ("fakesink",))
+
+
+@pytest.mark.usefixtures("a_window")
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_window_and_a_file_show_the_same_frames(tmp_path: Path, is_live: bool) -> None:
+    observer = ListObserver()
+    with output(display=True, save=tmp_path / "out.mp4", is_live=is_live, observer=observer) as (opened, errors):
+        for frame in samples(10):
+            opened.push(frame, 0)
+    assert errors == []
+    assert len(decoded(tmp_path / "out.mp4")) + len(observer.of("frame_dropped")) >= 10
+    assert is_live or not observer.of("frame_dropped")
+
+
+@pytest.mark.usefixtures("a_window")
+def test_a_file_is_shown_no_faster_than_real_time() -> None:
+    began = time.monotonic()
+    with output(display=True) as (opened, _):
+        for frame in samples(30):
+            opened.push(frame, 0)
+    assert time.monotonic() - began > 0.9
+
+
+def test_closing_the_window_stops_only_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.gst.output.find_window_sink", lambda: "identity error-after=4 ! fakesink")
+    with output(display=True, save=tmp_path / "out.mp4") as (opened, errors):
+        for frame in samples(20):
+            opened.push(frame, 0)
+    assert [str(error).split(" (")[0] for error in errors] == ["the window has gone"]
+    assert len(decoded(tmp_path / "out.mp4")) == 20
+
+
+def test_without_targets_drawing_still_goes_on() -> None:
+    observer = ListObserver()
+    with output(observer=observer) as (opened, errors):
+        assert OutputTargets().is_empty
+        for frame in samples(10):
+            opened.push(frame, 0)
+    assert errors == []
+    assert len(observer.of("stage_took")) == 10
+
+
+def test_a_folder_that_goes_away_is_told_once(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with output(save=folder / "out.mp4") as (opened, errors):
+        folder.rmdir()
+        for frame in samples(60):
+            opened.push(frame, 0)
+    assert len(errors) == 1
+    assert "out.mp4" in str(errors[0])
+
+
 def test_a_missing_folder_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist; create it"), output(save=tmp_path / "no" / "out.mp4"):
         pass

@@ -16,7 +16,7 @@ need_gst()
 
 from gi.repository import Gst, GstVideo  # noqa: E402
 
-from stream.gst.overlay_element import MediaClock, OverlayBinding, UnmaskOverlay, writable_planes  # noqa: E402
+from stream.gst.overlay_element import MediaClock, OverlayBinding, UnmaskOverlay, register_overlay, writable_planes  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
 from tests.stream.overlay.scenes import NOW_NS, SECOND, face_of, scene_of  # noqa: E402
@@ -144,6 +144,20 @@ def test_a_file_that_jumps_back_is_not_in_the_past() -> None:
     clock, scene = MediaClock(), scene_of()
     late = [clock.now_ns(scene, pts) - scene.captured_ns for pts in (5 * SECOND, 6 * SECOND, 0, SECOND)]
     assert late == [0, SECOND, 0, SECOND]
+
+
+def test_a_registered_element_is_found_by_its_name() -> None:
+    register_overlay()
+    register_overlay()
+    pipeline = Gst.parse_launch(
+        "videotestsrc num-buffers=3 ! video/x-raw,format=NV12 ! unmaskoverlay name=it ! fakesink"
+    )
+    pipeline.set_state(Gst.State.PLAYING)
+    wanted = Gst.MessageType.EOS | Gst.MessageType.ERROR
+    message = pipeline.get_bus().timed_pop_filtered(60 * Gst.SECOND, wanted)
+    assert message.type == Gst.MessageType.EOS
+    assert pipeline.get_by_name("it").errors == 0
+    pipeline.set_state(Gst.State.NULL)
 
 
 def plugin_loader_is_here() -> bool:
