@@ -118,5 +118,8 @@ def decoder_ranks(available: Callable[[str], bool], best: int) -> dict[str, int]
 
 
 def download_launch(available: Callable[[str], bool]) -> str:
-    """What brings decoded frames to system memory: Jetson's decoder leaves them in the GPU's."""
-    return "nvvidconv" if available("nvvidconv") else "videoconvert"
+    """What brings decoded frames to system memory: NVIDIA's decoder leaves them in the GPU's.
+
+    ``nvvidconv`` comes with JetPack, ``nvvideoconvert`` with DeepStream on other machines.
+    """
+    return next((name for name in ("nvvidconv", "nvvideoconvert") if available(name)), "videoconvert")

@@ -47,7 +47,7 @@ def fault_from_error(error: GstError) -> Fault:
         return by_code
     text = f"{error.element}: {error.message} {re.sub(_QUOTED, '', error.debug)}"
     for pattern, fault in _BY_TEXT:
-        if re.search(pattern, text, flags=re.IGNORECASE):
+        if re.search(pattern, text, flags=re.IGNORECASE | re.DOTALL):
             return fault
     return Fault("error", f"cannot be read ({_scrubbed(error.message)}): check it with another player")
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -61,18 +60,16 @@ def test_a_clip_that_is_played_once_ends(tmp_path: Path) -> None:
 
 def test_a_clip_in_another_codec_is_encoded_again(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
-    play(
-        f"videotestsrc num-buffers=30 ! video/x-raw,width=160,height=120 ! jpegenc ! matroskamux ! filesink location={path}"
-    )
+    raw = "video/x-raw,width=160,height=120"
+    play(f"videotestsrc num-buffers=30 ! {raw} ! jpegenc ! matroskamux ! filesink location={path}")
     with RtspCamera(path) as camera, Viewer(camera.url) as viewer:
         wait_until(lambda: len(viewer.times_ns) > 5, "frames")
 
 
 def test_a_clip_with_sound_sends_its_pictures(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    play(
-        f"audiotestsrc num-buffers=40 ! avenc_aac ! mux. {encoded(20, 160, 120)} ! mp4mux name=mux ! filesink location={path}"
-    )
+    sound = "audiotestsrc num-buffers=40 ! avenc_aac ! mux."
+    play(f"{sound} {encoded(20, 160, 120)} ! mp4mux name=mux ! filesink location={path}")
     with RtspCamera(path) as camera, Viewer(camera.url) as viewer:
         wait_until(lambda: len(viewer.times_ns) > 5, "frames")
 
@@ -136,7 +133,9 @@ def test_the_command_prints_its_address_and_ends_on_sigterm() -> None:
         assert camera.process.wait(60) == 0
 
 
-def test_the_command_wants_user_and_password_together() -> None:
-    os.environ.pop("NO_SUCH_PASSWORD", None)
-    with pytest.raises(UsageError, match="--password-env"):
-        main(["test", "--user", "a", "--password-env", "NO_SUCH_PASSWORD"])
+def test_the_command_wants_user_and_password_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_SUCH_PASSWORD", raising=False)
+    assert main(["test", "--user", "a", "--password-env", "NO_SUCH_PASSWORD"]) == UsageError.exit_code
+    assert "--password-env" in capsys.readouterr().err

@@ -19,7 +19,11 @@ WRITE = "Could not open resource for reading and writing."
         (GstError(RESOURCE, 7, WRITE, "Failed to connect. (Generic error)", "rtspsrc"), "refused", "host and port"),
         (GstError(RESOURCE, 7, WRITE, "Failed to connect. (Timeout while…, timed out)"), "timeout", "in time"),
         (GstError(RESOURCE, 5, "Could not read", "Forbidden (403)"), "unauthorized", "password"),
-        (GstError(STREAM, 1, "Internal data stream error.", "reason error (-5)", "souphttpsrc"), "refused", "host"),
+        (
+            GstError(STREAM, 1, "Internal data stream error.", "streaming\nstopped, reason error (-5)", "souphttpsrc"),
+            "refused",
+            "host",
+        ),
         (GstError(STREAM, 4, "Could not determine type of stream.", ""), "error", "not a video"),
         (GstError(STREAM, 5, "This appears to be a text file", ""), "error", "not a video"),
         (GstError(STREAM, 6, "Your GStreamer installation is missing a plug-in.", ""), "error", "apt install"),

@@ -88,9 +88,10 @@ def test_a_test_pattern_is_a_property(pattern: str) -> None:
     assert launch_of(f"test:{pattern}").properties == {"pattern": pattern}
 
 
-def test_jetsons_frames_are_fetched_from_its_memory() -> None:
+def test_frames_in_nvidias_memory_are_fetched_from_there() -> None:
     assert "! nvvidconv !" in launch_of("rtsp://cam/x").text
-    assert "! videoconvert !" in launch_of("rtsp://cam/x", lacks("nvvidconv")).text
+    assert "! nvvideoconvert !" in launch_of("rtsp://cam/x", lacks("nvvidconv")).text
+    assert "! videoconvert !" in launch_of("rtsp://cam/x", lacks("nvvidconv", "nvvideoconvert")).text
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,10 @@ def drained(session: GstSession) -> int:
     return count
 
 
-@pytest.mark.parametrize(
-    "text", ["webcam", "rtsp://u:p@cam/x?a=1", "http://h/a.mp4", "https://h/a.m3u8", "a.mp4", "test"]
-)
+KINDS = ("webcam", "rtsp://u:p@cam/x?a=1", "http://h/a.mp4", "https://h/a.m3u8", "a.mp4", "test")
+
+
+@pytest.mark.parametrize("text", KINDS)
 def test_every_kind_of_source_can_be_built_here(text: str) -> None:
     launch = launch_of(text)
     session = GstSession(launch)
