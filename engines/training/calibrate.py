@@ -29,4 +29,4 @@ def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.int64], *, b
         return value
 
     solver.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    return Calibration(temperature=float(log_temperature.exp()), bias=float(bias))
+    return Calibration(temperature=float(log_temperature.detach().exp()), bias=float(bias.detach()))

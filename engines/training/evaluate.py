@@ -16,7 +16,7 @@ from engines.postprocess import calibrated_probability
 from engines.preprocess import Square, crop_rgb
 from engines.runtime.ports import Backend
 from engines.spec import ModelSpec
-from engines.training.faces import FaceSet, open_faces
+from engines.training.faces import Face, FaceSet, load_faces, read_faces
 from engines.training.metrics import equal_error_rate, expected_calibration_error, hit_rate_at, log_loss, roc_auc
 from engines.training.windows import embed
 
@@ -47,12 +47,12 @@ def frame_report(logits: NDArray[np.float64], labels: NDArray[np.int64], spec: M
     }
 
 
-def sample(faces: FaceSet, split: str, limit: int, seed: int = 0) -> FaceSet:
+def sample(faces: list[Face], split: str, limit: int, seed: int = 0) -> list[Face]:
     """At most ``limit`` faces of a split, drawn at random; 0 takes all."""
-    rows = faces.rows(split)
-    if limit:
-        rows = np.random.default_rng(seed).permutation(rows)[:limit]
-    return faces.subset(rows)
+    found = [face for face in faces if face.split == split]
+    if not limit:
+        return found
+    return [found[row] for row in np.random.default_rng(seed).permutation(len(found))[:limit]]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,13 +60,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engines.training.evaluate", description=__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="catalog name or a model's folder")
     parser.add_argument("--data", type=Path, required=True, help="folder of deepfake-faces: metadata.csv and pictures")
-    parser.add_argument("--scratch", type=Path, default=Path("build/training"), help="where pictures are kept decoded")
     parser.add_argument("--split", default="val")
     parser.add_argument("--limit", type=int, default=0, help="at most so many pictures, drawn at random")
     parser.add_argument("--margin", type=float, default=1.0, help="crop side as a multiple of the picture's")
     options = parser.parse_args(argv)
     try:
-        faces = sample(open_faces(options.data, options.scratch), options.split, options.limit)
+        faces = load_faces(options.data, sample(read_faces(options.data), options.split, options.limit))
         model = open_model(options.model)
         logits = frame_logits(model.backbone, model.spec, faces, options.margin)
         print(json.dumps(frame_report(logits, faces.labels, model.spec), indent=2))

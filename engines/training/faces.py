@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,16 @@ def open_faces(root: Path, scratch: Path) -> FaceSet:
     return FaceSet(tuple(faces[name] for name in kept), np.load(pixels, mmap_mode="r"))
 
 
+def load_faces(root: Path, faces: Iterable[Face]) -> FaceSet:
+    """The given faces in memory, 150 kB each; those without a picture are left out."""
+    wanted = {face.name: face for face in faces}
+    found = [(wanted[name], rgb_from_jpeg(data)) for name, data in _jpegs(root, set(wanted))]
+    if not found:
+        raise TrainingError(f"no pictures of the asked-for faces under {root}: check the folder and the split's name")
+    kept, pixels = zip(*found, strict=True)
+    return FaceSet(kept, np.stack(pixels))
+
+
 def rgb_from_jpeg(data: bytes) -> Rgb:
     """Decode to (H, W, 3). Raises TrainingError for a damaged picture."""
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -107,7 +117,7 @@ def _face(row: dict[str, str]) -> Face:
 def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None:
     """Write the pixel array, then the names: names without an array never exist."""
     names.parent.mkdir(parents=True, exist_ok=True)
-    files = [(name, data) for name, data in _jpegs(root) if name in wanted]
+    files = list(_jpegs(root, wanted))
     if not files:
         raise TrainingError(f"no pictures under {root}: expected {_FOLDER}/ or {_FOLDER}*.zip")
     out = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(files), FACE_SIDE, FACE_SIDE, 3))
@@ -118,12 +128,13 @@ def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None
     names.write_text("\n".join(name for name, _ in files))
 
 
-def _jpegs(root: Path) -> Iterator[tuple[str, bytes]]:
-    """(video name, JPEG) of every picture in the folder and in the zips."""
+def _jpegs(root: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    """(video name, JPEG) of every wanted picture in the folder and in the zips."""
     for path in sorted((root / _FOLDER).glob("*.jpg")):
-        yield path.stem, path.read_bytes()
+        if path.stem in wanted:
+            yield path.stem, path.read_bytes()
     for archive in sorted(root.glob(f"{_FOLDER}*.zip")):
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
-                if name.endswith(".jpg"):
+                if name.endswith(".jpg") and Path(name).stem in wanted:
                     yield Path(name).stem, packed.read(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engines.checkpoints.pickled import UNREADABLE, read_pickled
 from engines.models.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, FrameClassifier
 from engines.training.errors import TrainingError
 from engines.training.loader import Batch
@@ -65,14 +65,14 @@ def save_state(path: Path, state: FitState) -> None:
 def load_state(path: Path, state: FitState) -> None:
     """Fill ``state`` from a file that ``save_state`` wrote. Raises TrainingError when it does not fit."""
     try:
-        parts = torch.load(path, weights_only=True)
+        parts = read_pickled(path)
         state.model.load_state_dict(parts["model"])
         state.average.load_state_dict(parts["average"])
         state.optimiser.load_state_dict(parts["optimiser"])
         state.schedule.load_state_dict(parts["schedule"])
         state.step = int(parts["step"])
         torch.set_rng_state(parts["rng"])
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         raise TrainingError(f"cannot resume from {path} ({type(error).__name__}): start without --resume") from error
 
 

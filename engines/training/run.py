@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from engines.catalog import BACKBONE_FILE
 from engines.checkpoints.imagenet import imagenet_file, load_imagenet
 from engines.checkpoints.own import TrainedModel
+from engines.checkpoints.pickled import UNREADABLE, read_pickled
 from engines.export.package import neutral_spec, write_package, write_spec
 from engines.models.efficientnet_lite import FEATURE_DIM, FrameClassifier
 from engines.models.gru_head import WINDOW_SLOTS, GruHead
@@ -99,7 +99,7 @@ class Run:
 def _read_backbone(path: Path) -> FrameClassifier:
     model = FrameClassifier()
     try:
-        model.load_state_dict(torch.load(path, weights_only=True))
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        model.load_state_dict(read_pickled(path))
+    except UNREADABLE as error:
         raise TrainingError(f"{path} holds no backbone of this kind: train one without --backbone") from error
     return model.eval()

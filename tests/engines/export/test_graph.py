@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+
 from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 import torch
 from numpy.typing import NDArray
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from engines.catalog import BACKBONE_FILE, HEAD_FILE, SPEC_FILE, open_model
 from engines.checkpoints.own import TrainedModel, load_checkpoint
 from engines.errors import CheckpointError
-from engines.export.package import CHECKPOINT_FILE, write_package
+from engines.export.package import CHECKPOINT_FILE, neutral_spec, write_package, write_spec
 from engines.models.efficientnet_lite import FEATURE_DIM, FrameClassifier
 from engines.models.gru_head import GruHead
 from engines.spec import ModelSpec, load_spec, verify_files
@@ -21,11 +25,15 @@ SIZE = 64
 FILES = (CHECKPOINT_FILE, BACKBONE_FILE, HEAD_FILE)
 
 
+def fresh_model() -> TrainedModel:
+    torch.manual_seed(0)
+    return TrainedModel(FrameClassifier(), GruHead(FEATURE_DIM))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
     target = tmp_path_factory.mktemp("package") / "tiny"
-    write_package(target, "tiny", SIZE, TrainedModel(FrameClassifier(), GruHead(FEATURE_DIM)))
+    write_package(target, neutral_spec("tiny", SIZE), fresh_model())
     return target
 
 
@@ -65,3 +73,35 @@ def test_a_changed_file_is_noticed(folder: Path, spec: ModelSpec, tmp_path: Path
     (tmp_path / HEAD_FILE).write_bytes((folder / HEAD_FILE).read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=HEAD_FILE):
         verify_files(tmp_path, spec, FILES)
+
+
+def test_a_package_is_replaced_whole_and_nothing_is_left_beside_it(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    shutil.copytree(folder, target)
+    (target / "stray.txt").write_text("of the old package")
+    spec = write_package(target, neutral_spec("tiny", 96), fresh_model())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (target / "stray.txt").exists()
+    assert load_spec(target / SPEC_FILE) == spec
+    assert spec.pixels.size == 96
+    verify_files(target, spec, FILES)
+
+
+def test_a_failed_export_leaves_the_old_package_in_place(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    shutil.copytree(folder, target)
+    broken = neutral_spec("tiny", SIZE)
+    broken = broken.model_copy(update={"window": broken.window.model_copy(update={"slots": 0})})
+    with pytest.raises(IndexError):
+        write_package(target, broken, fresh_model())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    verify_files(target, load_spec(target / SPEC_FILE), FILES)
+
+
+def test_new_numbers_replace_the_spec_alone(folder: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    shutil.copytree(folder, target)
+    write_spec(target, spec.model_copy(update={"measured": {"val_frame_auc": 0.9}}))
+    assert load_spec(target / SPEC_FILE).measured == {"val_frame_auc": 0.9}
+    assert {path.name for path in target.iterdir()} == {*FILES, SPEC_FILE}
+    verify_files(target, spec, FILES)

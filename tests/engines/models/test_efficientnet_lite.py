@@ -73,7 +73,7 @@ def test_weights_that_lack_a_tensor_are_refused(weights, tmp_path):
     public = read_imagenet(weights)
     del public["_conv_head.weight"]
     torch.save(public, tmp_path / "partial.pth")
-    with pytest.raises(CheckpointError, match="_conv_head.weight"):
+    with pytest.raises(CheckpointError, match=r"_conv_head\.weight"):
         load_imagenet(FrameClassifier(), tmp_path / "partial.pth")
 
 

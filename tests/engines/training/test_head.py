@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+
+import numpy as np
 import torch
 
 from engines.models.gru_head import WINDOW_SLOTS, GruHead

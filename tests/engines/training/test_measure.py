@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+
+import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +56,7 @@ def test_calibration_lowers_the_error_on_items_it_was_not_fitted_on() -> None:
 def test_a_spec_gains_both_calibrations_and_every_number() -> None:
     torch.manual_seed(0)
     rng, labels = np.random.default_rng(0), np.tile([0, 1], 30).astype(np.int64)
-    features = rng.standard_normal((60, WINDOW_SLOTS, FEATURES)).astype(np.float32) + labels[:, None, None]
+    features = (rng.standard_normal((60, WINDOW_SLOTS, FEATURES)) + labels[:, None, None]).astype(np.float32)
     slots = np.tile(np.arange(WINDOW_SLOTS), (60, 1))
     clips = ClipFeatures(features, features.mean(2), slots, labels)
     stills = rng.standard_normal(60) + labels

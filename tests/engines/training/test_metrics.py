@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from engines.training.errors import TrainingError
 from engines.training.metrics import (
@@ -22,6 +21,7 @@ from engines.training.metrics import (
     roc_curve,
 )
 
+sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: pip install -e .[train]")
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "data" / "metrics"
 SAMPLES = st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=4, max_size=60)
 
