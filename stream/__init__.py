@@ -1,0 +1,1 @@
+"""The video side: from a source to faces, scores, pictures and numbers."""

@@ -1,0 +1,1 @@
+"""What runs a graph: one seam, the runtimes behind it, and a scripted one for tests."""

@@ -48,7 +48,7 @@ def _session(model: Path | bytes, threads: int) -> Any:
     source = str(model) if isinstance(model, Path) else model
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except Exception as error:  # as above: no base class
         where = model if isinstance(model, Path) else "the given graph"
         raise CheckpointError(f"cannot load {where}: {_first_line(error)}; restore or rebuild it") from error
 

@@ -1,0 +1,1 @@
+"""Finding faces, keeping their identity, and telling whether one is good enough to judge."""

@@ -1,0 +1,1 @@
+"""GStreamer: the only room that speaks of caps, pads and buses."""

@@ -1,0 +1,1 @@
+"""Windows, calibration and verdicts: functions of media time."""

@@ -1,0 +1,1 @@
+"""Where scenes go: the terminal, and JSON lines."""
