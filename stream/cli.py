@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
-from stream.errors import UnmaskError
+from stream.errors import MissingPartError, UnmaskError
 
 if TYPE_CHECKING:
     from stream.app import Started
@@ -36,6 +36,12 @@ SOURCES = """sources:
   test                                  a moving pattern without faces"""
 
 
+NO_GSTREAMER = (
+    "GStreamer's Python bindings are missing: run `make demo` once, or "
+    "`apt-get install python3-gi python3-gst-1.0` and use a virtual environment that sees the system's packages"
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Only this function turns errors into text."""
     options = _parser().parse_args(argv)
@@ -46,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, error.exit_code)
     except EngineError as error:
         return _complain(error, 3)
+    except ModuleNotFoundError as error:
+        if error.name != "gi":
+            raise
+        return _complain(NO_GSTREAMER, MissingPartError.exit_code)
     except KeyboardInterrupt:
         return 130
 
@@ -147,12 +157,15 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _watch(options: argparse.Namespace) -> int:
     from stream.app import watch
+    from stream.observers import StreamFacts
     from stream.sinks.table import TableSink
     from stream.watch_options import watch_config
 
     config = watch_config(options)
+    facts = StreamFacts()
     with _stopping_on_signals() as stop:
-        result = watch(config, stop=stop, sinks=[TableSink()], on_started=_say_where)
+        table = TableSink(drops=facts.drops)
+        result = watch(config, stop=stop, sinks=[table], observers=[facts], on_started=_say_where)
     for failure in result.failures:
         print(f"unmask: {failure}", file=sys.stderr)
     return result.exit_code

@@ -63,7 +63,7 @@ class Frame:
     stream: StreamName
     planes: Planes
     pts_ns: int
-    """Media time since the segment's start."""
+    """Media time: a file's own, or the time since a live segment's start."""
     arrived_ns: int
     """``time.monotonic_ns()`` when the decoder handed it over."""
     segment: int

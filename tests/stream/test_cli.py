@@ -79,3 +79,13 @@ def test_a_good_config_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert "door" in text
     assert "s3cr3t" not in text
+
+
+def test_without_gstreamers_bindings_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("stream.app", "stream.gst", "stream.sources"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gi", None)
+    assert main(["watch", "test"]) == MissingPartError.exit_code
+    assert "apt-get install python3-gi python3-gst-1.0" in capsys.readouterr().err
