@@ -25,7 +25,7 @@ from stream.demo.materials import load_actor, load_portrait
 from stream.demo.swap import Patch, swapped_patches
 from stream.errors import MissingPartError, OutputError
 
-VERSION = 1
+VERSION = 2
 """Counts up when the clip would come out differently: an older one is made anew."""
 SIZE_WH = (1280, 720)
 FPS = 30

@@ -18,14 +18,14 @@ from stream.demo.materials import Actor, Points
 
 Triangles = NDArray[np.int32]
 
-JAW, BROWS, MOUTH = slice(0, 17), slice(17, 27), slice(48, 68)
+JAW, BROWS, EYES, MOUTH = slice(0, 17), slice(17, 27), (slice(36, 42), slice(42, 48)), slice(48, 68)
 STEADY = [*range(17), *range(27, 36), 36, 39, 42, 45]
 """Points that expressions move least: jaw, nose, corners of the eyes. They carry the head's pose."""
 EXPRESSION_GAIN = 0.7
 """How much of the actor's expression is taken: at 1 the shape outgrows the portrait's head."""
 OWN_MOUTH = 0.8
 """How much of the actor's own mouth is taken: stretched over the portrait's smile it becomes a grimace."""
-FOREHEAD = 0.04
+FOREHEAD = 0.14
 """How far the mask reaches above the brows, as a fraction of brow to chin: no hair may touch its edge."""
 INSET = 0.07
 """How far the mask stays inside the face's outline, as a fraction of its size: hair and collar stay the portrait's."""
@@ -33,6 +33,14 @@ FEATHER = 0.06
 """Width of the mask's soft edge, likewise."""
 ENLARGED = 4
 """The actor is enlarged by this before warping, with its edges sharpened."""
+
+
+@dataclass(frozen=True, repr=False)
+class Face:
+    """A picture of one face and its landmarks."""
+
+    rgb: Bytes
+    points: Points
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,15 +69,18 @@ def swapped_patches(portrait: Bytes, points: Points, actor: Actor) -> Iterator[P
     for rgb, its_points, shape in zip(actor.frames, actor.points, shapes, strict=True):
         x1, y1, x2, y2 = _surroundings(its_points[None], rgb.shape[1], rgb.shape[0])
         face_points = (its_points - (x1, y1)) * ENLARGED
-        yield Patch(swap(around, shape - corner, enlarged(rgb[y1:y2, x1:x2]), face_points, triangles), left, top)
+        face = Face(enlarged(rgb[y1:y2, x1:x2]), face_points)
+        yield Patch(swap(Face(around, points - corner), shape - corner, face, triangles), left, top)
 
 
-def swap(target: Bytes, shape: Points, face: Bytes, face_points: Points, triangles: Triangles) -> Bytes:
-    """``face`` put onto ``target`` in the given shape."""
-    size_wh = (target.shape[1], target.shape[0])
-    warped = warp(face, face_points, shape, triangles, size_wh)
+def swap(target: Face, shape: Points, face: Face, triangles: Triangles) -> Bytes:
+    """``target``'s picture with ``face`` put onto it in the given shape."""
+    size_wh = (target.rgb.shape[1], target.rgb.shape[0])
+    warped = warp(face.rgb, face.points, shape, triangles, size_wh)
     mask = face_mask(shape, size_wh)
-    return blend(match_colour(warped, target, _core(mask)), target, mask)
+    skin = skin_mask(mask, (shape, target.points))
+    cloned = cloned_onto(target.rgb, match_colour(warped, target.rgb, skin), mask)
+    return mixed(toned(cloned, target.rgb, skin), target.rgb, mask)
 
 
 def moving_shapes(neutral: Points, actor: Points) -> Points:
@@ -167,26 +178,48 @@ def match_colour(face: Bytes, target: Bytes, mask: Bytes) -> Bytes:
     return np.asarray(cv2.cvtColor(cv2.LUT(lab, table[None]), cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def _statistics(lab: Bytes, mask: Bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def toned(face: Bytes, target: Bytes, mask: Bytes) -> Bytes:
+    """Halfway between two wrongs: matched spread greys the mouth's darkness, scaled light bleaches the skin."""
+    both = match_colour(face, target, mask), relit(face, target, mask)
+    return np.asarray(cv2.addWeighted(both[0], 0.6, both[1], 0.4, 0), np.uint8)
+
+
+def relit(face: Bytes, target: Bytes, mask: Bytes) -> Bytes:
+    """``face`` with each channel scaled to ``target``'s mean under ``mask``: what is dark stays dark."""
+    (mean, _), (wanted, _) = _statistics(face, mask), _statistics(target, mask)
+    levels = np.arange(256)[:, None] * (wanted / np.maximum(mean, 1.0))
+    return np.asarray(cv2.LUT(face, np.clip(np.round(levels), 0, 255).astype(np.uint8)[None]), np.uint8)
+
+
+def _statistics(picture: Bytes, mask: Bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each channel, (3,) each."""
-    mean, spread = cv2.meanStdDev(lab, mask=mask)
+    mean, spread = cv2.meanStdDev(picture, mask=mask)
     return np.asarray(mean, np.float64).ravel(), np.asarray(spread, np.float64).ravel()
 
 
-def blend(face: Bytes, target: Bytes, mask: Bytes) -> Bytes:
-    """``face`` over ``target``: light made to fit at the mask's edge (Poisson), then mixed softly."""
+def skin_mask(mask: Bytes, shapes: tuple[Points, ...]) -> Bytes:
+    """(H, W): 255 well inside the face, 0 at the eyes and mouths of all shapes: their darkness says nothing of skin."""
+    skin = np.where(mask > 127, 255, 0).astype(np.uint8)
+    for shape in shapes:
+        for part in (*EYES, MOUTH):
+            hull = cv2.convexHull(shape[part].astype(np.int32))
+            cv2.fillConvexPoly(skin, hull, 0)
+            cv2.polylines(skin, [hull], True, 0, thickness=max(1, round(0.05 * _size(shape))))
+    return skin
+
+
+def cloned_onto(target: Bytes, face: Bytes, mask: Bytes) -> Bytes:
+    """``face`` over ``target``, its light made to fit at the mask's edge (Poisson)."""
     hard = np.where(mask > 8, 255, 0).astype(np.uint8)
     left, top, width, height = cv2.boundingRect(hard)
     centre = (left + width // 2, top + height // 2)
-    cloned = cv2.seamlessClone(face, target, hard, centre, cv2.NORMAL_CLONE)
-    toned = match_colour(np.asarray(cloned, np.uint8), target, _core(mask))
+    return np.asarray(cv2.seamlessClone(face, target, hard, centre, cv2.NORMAL_CLONE), np.uint8)
+
+
+def mixed(face: Bytes, target: Bytes, mask: Bytes) -> Bytes:
+    """As much of ``face`` over ``target`` as the mask says."""
     share = (mask.astype(np.float32) / 255)[..., None]
-    return np.asarray(np.round(toned * share + target * (1 - share)), np.uint8)
-
-
-def _core(mask: Bytes) -> Bytes:
-    """Where the mask is more face than not."""
-    return np.where(mask > 127, 255, 0).astype(np.uint8)
+    return np.asarray(np.round(face * share + target * (1 - share)), np.uint8)
 
 
 def enlarged(rgb: Bytes) -> Bytes:

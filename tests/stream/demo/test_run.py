@@ -141,6 +141,6 @@ def test_the_demo_turns_every_output_on(tmp_path: Path) -> None:
     assert config.streams[0].save == files.video
     assert config.scores == files.scores
     assert config.metrics.enabled
-    assert config.display
+    assert config.display == "auto"
     assert config.duration_s is not None
     assert config.duration_s > 2 * HALF_S

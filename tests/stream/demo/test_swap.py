@@ -19,6 +19,8 @@ from stream.demo.swap import (
     match_colour,
     mesh,
     moving_shapes,
+    relit,
+    skin_mask,
     swapped_patches,
     warp,
     with_forehead,
@@ -145,8 +147,27 @@ def test_a_swap_changes_the_face_and_nothing_outside_its_outline(patches: list[P
 
 def test_a_swapped_face_has_the_portraits_skin_tone(patches: list[Patch]) -> None:
     swapped = patches[0].on(PORTRAIT.rgb)
-    inside = face_mask(PORTRAIT.points, SIZE_WH) > 200
-    assert np.allclose(swapped[inside].mean(axis=0), PORTRAIT.rgb[inside].mean(axis=0), atol=8)
+    skin = skin_mask(face_mask(PORTRAIT.points, SIZE_WH), (PORTRAIT.points,)) > 0
+    assert np.allclose(swapped[skin].mean(axis=0), PORTRAIT.rgb[skin].mean(axis=0), atol=8)
+
+
+def test_skin_leaves_out_eyes_and_mouth() -> None:
+    mask = face_mask(PORTRAIT.points, SIZE_WH)
+    skin = skin_mask(mask, (PORTRAIT.points,))
+    x, y = np.round(PORTRAIT.points[36:]).astype(int).T
+    nose_x, nose_y = np.round(PORTRAIT.points[29]).astype(int)
+    assert not skin[y, x].any()
+    assert skin[nose_y, nose_x] == 255
+
+
+def test_relighting_keeps_the_dark_dark() -> None:
+    face = np.full((20, 20, 3), 80, np.uint8)
+    face[:5] = 0
+    mask = np.zeros((20, 20), np.uint8)
+    mask[10:] = 255
+    lit = relit(face, np.full((20, 20, 3), 160, np.uint8), mask)
+    assert np.abs(lit[10:].astype(int) - 160).max() <= 1
+    assert lit[:5].max() == 0
 
 
 def test_the_swapped_face_moves_with_the_actor(patches: list[Patch]) -> None:
