@@ -38,7 +38,8 @@ def display_finding(environment: Mapping[str, str], window_sink: Callable[[], st
     if sink is not None:
         return Finding("Display", "window", Status.FOUND, f"{name}, by {sink}")
     detail = f"the display {name} cannot be opened" if name else "no display here"
-    return Finding("Display", "window", Status.ABSENT, detail, "unmask watch … --no-display --save out.mp4")
+    mend = "look at the video without one: unmask watch … --save out.mp4, or --restream"
+    return Finding("Display", "window", Status.ABSENT, detail, mend)
 
 
 def port_finding(what: str, address: tuple[str, int], mend: str, *, is_needed: bool) -> Finding:

@@ -46,7 +46,7 @@ def test_without_a_display_the_window_is_not_even_tried(environment: dict[str, s
 
     finding = display_finding(environment, window_sink)
     assert (finding.status, finding.detail, tried) == (Status.ABSENT, "no display here", [])
-    assert "--no-display" in finding.mend
+    assert "--save" in finding.mend
 
 
 def test_a_display_that_opens_is_named_with_what_opened_it() -> None:

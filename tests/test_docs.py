@@ -1,0 +1,136 @@
+"""What the pages say must be so: commands parse, files and make targets exist, words are the code's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from engines.catalog import DEFAULT_MODEL
+from engines.spec import load_spec
+from stream.cli import EXIT_CODES, _parser
+from stream.errors import UnmaskError
+from stream.score import summary_of
+from stream.scoring.track_book import TrackSummary
+from stream.sinks.json_lines import score_record
+from stream.types import FaceScore, QualityReason, Scene, StreamName, StreamState, TrackId, Verdict
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+COMMANDS = (ROOT / "stream" / "cli.py", ROOT / "build_engines.py")
+NAMED = (["watch"], ["score"], ["config", "check"])
+LATER = {"docs/overlay.png"}
+"""Made by the demo, and committed once it has been looked at."""
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def code_of(page: Path) -> list[str]:
+    """Everything between backticks, and the lines of fenced blocks without their comments."""
+    text = page.read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    fenced = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [*inline, *filter(None, fenced)]
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Whole unmask commands: those that show an ellipsis or a placeholder only name an option."""
+    lines = [shlex.split(line) for line in text.splitlines() if line.startswith("unmask ")]
+    return [words[1:] for words in lines if not any("…" in word for word in words)]
+
+
+def is_understood(words: list[str]) -> bool:
+    """Whether the command line takes these words; a command that is only named needs no arguments."""
+    try:
+        _parser().parse_args([*words, "--help"] if words in NAMED else words)
+    except SystemExit as left:
+        return left.code == 0
+    return True
+
+
+@each_page
+def test_every_command_is_understood(page: Path) -> None:
+    commands = commands_in("\n".join(code_of(page)))
+    assert [words for words in commands if not is_understood(words)] == []
+
+
+@pytest.mark.parametrize(("line", "fits"), [("watch webcam", True), ("watch --nonsense", False), ("dance", False)])
+def test_a_command_that_does_not_exist_is_noticed(line: str, fits: bool) -> None:
+    assert is_understood(line.split()) is fits
+
+
+@each_page
+def test_every_option_exists(page: Path) -> None:
+    known = set(re.findall(r"--[a-z][a-z-]+", "".join(path.read_text() for path in COMMANDS)))
+    ours = [code for code in code_of(page) if code.startswith(("--", "unmask"))]
+    assert [option for code in ours for option in re.findall(r"--[a-z][a-z-]+", code) if option not in known] == []
+
+
+@each_page
+def test_every_make_target_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    wanted = [words[1:] for code in code_of(page) if (words := code.split())[0] == "make"]
+    assert [target for words in wanted for target in words if target not in targets] == []
+
+
+@each_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
+    gone = [link for link in links if link not in LATER and not (page.parent / link).exists()]
+    assert gone == []
+
+
+@each_page
+def test_every_path_of_ours_exists(page: Path) -> None:
+    pattern = r"(stream|engines|configs|tests|tools|bench|docs)/[\w./-]+"
+    paths = [code for code in code_of(page) if re.fullmatch(pattern, code) and "NAME" not in code]
+    assert [path for path in paths if path not in LATER and not (ROOT / path).exists()] == []
+
+
+def test_the_readme_has_the_two_commands_and_a_line_for_each_use() -> None:
+    code = code_of(ROOT / "README.md")
+    assert {"make demo", "make test", "unmask watch webcam", "unmask watch screen"} <= set(code)
+    assert any(line.startswith("unmask watch rtsp://") for line in code)
+    assert any("jetson.yaml" in line for line in code)
+
+
+def test_the_readmes_thresholds_are_the_models() -> None:
+    limits = re.search(r"below (0\.\d+) or above (0\.\d+)", (ROOT / "README.md").read_text())
+    assert limits is not None
+    spec = ROOT / "engines" / "weights" / DEFAULT_MODEL / "spec.json"
+    if not spec.is_file():
+        pytest.skip(f"{spec} is missing: the model's own thresholds are not known")
+    verdict = load_spec(spec).verdict
+    assert (verdict.real_at, verdict.fake_at) == (float(limits[1]), float(limits[2]))
+
+
+@pytest.mark.parametrize("words", [StreamState, Verdict, QualityReason], ids=lambda words: words.__name__)
+def test_operating_explains_every_word_that_is_shown(words: type[StreamState | Verdict | QualityReason]) -> None:
+    code = set(code_of(ROOT / "docs" / "operating.md"))
+    assert [word.value for word in words if word.value not in code] == []
+
+
+def test_operating_lists_every_exit_code() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    kinds = {kind.exit_code for kind in UnmaskError.__subclasses__()} | {0, 1, 130}
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert listed == kinds
+    assert all(re.search(rf"\b{code} ", EXIT_CODES) for code in listed)
+
+
+def test_operating_explains_every_key_of_a_score() -> None:
+    face = FaceScore(TrackId(1), (0.0, 0.0, 1.0, 1.0), Verdict.UNSURE, None)
+    code = set(code_of(ROOT / "docs" / "operating.md"))
+    assert set(score_record(Scene(StreamName("door")), face, "")) - code == set()
+
+
+def test_operating_explains_every_key_of_a_scored_file() -> None:
+    track = TrackSummary(TrackId(1), 0.0, 1.0, 1, 0.5, Verdict.UNSURE, ((0.0, 0.5),))
+    told = summary_of("clip.mp4", [track]).to_json()
+    keys = {*told, *told["tracks"][0], *told["tracks"][0]["timeline"][0]} - {"tracks", "timeline"}
+    code = set(code_of(ROOT / "docs" / "operating.md"))
+    assert keys - code == set()
+    assert {"tracks[]", "timeline[]"} <= code
