@@ -151,7 +151,7 @@ BROUGHT_WITH = {"google": "onnx", "pydantic_core": "pydantic"}
 """Inseparable: ONNX's values are protobuf's, pydantic's errors are its core's."""
 
 SHAPELESS = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
-MACHINE_PATHS = re.compile(r"/(?:work|home|root|Users)/(?!me/)[a-z]")
+MACHINE_PATHS = re.compile(r"/(?:work|home|root|Users)/(?!me\b)[a-z]")
 """``/home/me`` is nobody's."""
 
 
