@@ -24,7 +24,7 @@ EXIT_CODES = """exit codes:
   0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong)
   2  bad request        3  model or engine cannot be used      4  source cannot be read
   5  output cannot be written                                  6  something must be installed first
-  130 interrupted (outputs are finished first)"""
+  130 interrupted (watch: by the second Ctrl-C; the first finishes every output and exits with 0)"""
 
 SOURCES = """sources:
   webcam  webcam:1  /dev/video0         a camera on this machine
