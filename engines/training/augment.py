@@ -30,12 +30,12 @@ class Framing:
     """Counter-clockwise turn about the centre."""
 
 
-def augmented(rng: Rng, rgb: Rgb, size: int) -> Rgb:
+def augmented(rng: Rng, rgb: Rgb, size: int, degradation: float = 1.0) -> Rgb:
     """(H, H, 3) RGB to (size, size, 3): a random framing, mirror, and stream."""
     framed = frame_face(rgb, random_framing(rng, rgb.shape[0]), size)
     if rng.random() < 0.5:
         framed = np.ascontiguousarray(framed[:, ::-1])
-    return through_a_stream(rng, framed)
+    return through_a_stream(rng, framed, degradation)
 
 
 def random_framing(rng: Rng, side: int) -> Framing:
@@ -56,27 +56,30 @@ def frame_face(rgb: Rgb, framing: Framing, size: int) -> Rgb:
     return as_rgb(cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
 
 
-def through_a_stream(rng: Rng, rgb: Rgb) -> Rgb:
-    """Resolution, light, noise and compression, each in some of the cases; the shape is kept."""
-    rgb = _lit(rng, _resampled(rng, rgb))
-    if rng.random() < 0.3:
+def through_a_stream(rng: Rng, rgb: Rgb, degradation: float = 1.0) -> Rgb:
+    """Resolution, light, noise and compression, each in some of the cases; the shape is kept.
+
+    ``degradation`` scales how often each of them happens.
+    """
+    rgb = _lit(rng, _resampled(rng, rgb, degradation), degradation)
+    if rng.random() < 0.3 * degradation:
         rgb = add_noise(rng, rgb, rng.uniform(1, 9))
-    return jpeg(rgb, int(rng.integers(30, 96))) if rng.random() < 0.55 else rgb
+    return jpeg(rgb, int(rng.integers(30, 96))) if rng.random() < 0.55 * degradation else rgb
 
 
-def _resampled(rng: Rng, rgb: Rgb) -> Rgb:
-    if rng.random() < 0.3:
+def _resampled(rng: Rng, rgb: Rgb, degradation: float) -> Rgb:
+    if rng.random() < 0.3 * degradation:
         return squash(rng, rgb, 0.4)
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 * degradation:
         return blur(rng, rgb, 1.4)
-    return sharpen(rng, rgb) if rng.random() < 0.08 else rgb
+    return sharpen(rng, rgb) if rng.random() < 0.08 * degradation else rgb
 
 
-def _lit(rng: Rng, rgb: Rgb) -> Rgb:
-    if rng.random() < 0.6:
+def _lit(rng: Rng, rgb: Rgb, degradation: float) -> Rgb:
+    if rng.random() < 0.6 * degradation:
         rgb = shift_colour(rng, rgb, 0.12)
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * degradation:
         rgb = gamma(rgb, float(np.exp(rng.uniform(-0.35, 0.35))))
-    if rng.random() < 0.05:
+    if rng.random() < 0.05 * degradation:
         rgb = as_rgb(cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
     return rgb

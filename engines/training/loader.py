@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
+from queue import Empty, Full
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from engines.training.self_blend import self_blended
 
 _AHEAD = 8
 _PATIENCE_S = 120.0
+_LOOK_UP_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class BatchMaker:
     def __init__(self, faces: FaceSet, recipe: BackboneRecipe, seed: int) -> None:
         rows = faces.rows("train")
         self._pixels, self._rows = faces.pixels, rows
-        self._size, self._seed = recipe.size, seed
+        self._size, self._degradation, self._seed = recipe.size, recipe.degradation, seed
         self._pairing = Pairing([faces.faces[row] for row in rows], recipe.sampling, seed)
 
     def batch(self, step: int) -> Batch:
@@ -62,7 +63,7 @@ class BatchMaker:
     def _pictures(self, rng: np.random.Generator, pair: Pair) -> list[NDArray[np.uint8]]:
         real = self._face(pair.real)
         fake = self_blended(rng, real) if pair.fake is None else self._face(pair.fake)
-        return [augmented(rng, real, self._size), augmented(rng, fake, self._size)]
+        return [augmented(rng, rgb, self._size, self._degradation) for rgb in (real, fake)]
 
     def _face(self, row: int) -> NDArray[np.uint8]:
         return np.array(self._pixels[self._rows[row]])
@@ -95,4 +96,18 @@ def _produce(plan: BatchPlan, start: int, stop: int, queue: mp.Queue[Batch]) -> 
     cv2.setNumThreads(1)
     maker = BatchMaker(open_faces(plan.root, plan.scratch), plan.recipe, plan.seed)
     for step in range(start, stop):
-        queue.put(maker.batch(step))
+        if not _put(queue, maker.batch(step)):
+            queue.cancel_join_thread()  # nobody is left to take what is queued
+            return
+
+
+def _put(queue: mp.Queue[Batch], batch: Batch) -> bool:
+    """Wait for room; False when the parent was killed, which must not leave the worker behind."""
+    parent = mp.parent_process()
+    while parent is None or parent.is_alive():
+        try:
+            queue.put(batch, timeout=_LOOK_UP_S)
+        except Full:
+            continue
+        return True
+    return False

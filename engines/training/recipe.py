@@ -46,6 +46,8 @@ class BackboneRecipe(_Value):
     """Side of the network's input in pixels."""
     draws: int = Field(default=110_000, gt=0)
     """Pictures seen in all."""
+    degradation: float = Field(default=1.0, ge=0, le=1)
+    """Scales how often a picture is degraded as by a stream; 0 never."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     threads: int = Field(default=2, gt=0)
     checkpoint_every: int = Field(default=300, gt=0)
@@ -84,6 +86,8 @@ class Recipe(_Value):
     size: int = Field(default=176, ge=32)
     """Side of the shipped network's input: a little more than it was trained at (Touvron et al. 2019)."""
     backbone: BackboneRecipe = BackboneRecipe()
+    refine: BackboneRecipe | None = None
+    """A second fit from the first one's average, such as a shorter one at a larger size."""
     head: HeadRecipe = HeadRecipe()
 
 

@@ -24,8 +24,10 @@ from engines.training.fit import Progress, load_state, run_fit, start_state
 from engines.training.head import find_directions, fit_head
 from engines.training.loader import BatchPlan, batches
 from engines.training.measure import calibrated_spec
-from engines.training.recipe import Recipe
+from engines.training.recipe import BackboneRecipe, Recipe
 from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
+
+FIRST_STAGE = "backbone"
 
 
 @dataclass(frozen=True)
@@ -38,28 +40,42 @@ class Run:
     out: Path
 
     def train(self, *, resume: bool = False, backbone: Path | None = None) -> ModelSpec:
-        """All stages. ``backbone`` names finished weights to use instead of the first. Raises EngineError."""
+        """All stages. ``backbone`` names finished weights of the first one to use instead. Raises EngineError."""
         self.out.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(self.recipe.seed)
+        torch.manual_seed(self.recipe.seed)  # of the frame head's start
         faces = open_faces(self.data, self.scratch)
-        trained = _read_backbone(backbone) if backbone else self.fit_backbone(resume=resume)
-        return self.fit_windows(trained, faces)
+        return self.fit_windows(self._backbone(resume, backbone), faces)
 
-    def fit_backbone(self, *, resume: bool = False) -> FrameClassifier:
-        """The still-picture stage: from the ImageNet weights, or on from the checkpoint."""
-        recipe, checkpoint = self.recipe.backbone, self.out / "backbone.state.pt"
+    def fit_stage(self, name: str, recipe: BackboneRecipe, model: FrameClassifier, *, resume: bool) -> FrameClassifier:
+        """One still-picture fit of ``model``, or on from its checkpoint; keeps the average as ``<name>.pt``."""
+        finished, checkpoint = self.out / f"{name}.pt", self.out / f"{name}.state.pt"
+        if resume and finished.is_file():
+            return _read_backbone(finished)
+        seed = self.recipe.seed + (name != FIRST_STAGE)
+        torch.manual_seed(seed)
         torch.set_num_threads(recipe.threads)
-        model = FrameClassifier(recipe.dropout)
-        load_imagenet(model, imagenet_file())
         state = start_state(model, recipe)
-        if resume:
+        if resume and (checkpoint.is_file() or name == FIRST_STAGE):
             load_state(checkpoint, state)
-        plan = BatchPlan(self.data, self.scratch, recipe, self.recipe.seed)
-        progress = Progress(self.out / "backbone.csv", recipe.steps, 2 * recipe.sampling.pairs)
+        plan = BatchPlan(self.data, self.scratch, recipe, seed)
+        progress = Progress(self.out / f"{name}.csv", recipe.steps, 2 * recipe.sampling.pairs)
         with batches(plan, state.step, recipe.steps) as source:
             run_fit(state, source, recipe, checkpoint, progress)
-        torch.save(state.average.state_dict(), self.out / "backbone.pt")
+        torch.save(state.average.state_dict(), finished)
         return state.average.eval()
+
+    def _backbone(self, resume: bool, given: Path | None) -> FrameClassifier:
+        """Both still-picture stages, as far as they are asked for and not done yet."""
+        first = self.recipe.backbone
+        if given:
+            model = _read_backbone(given)
+        else:
+            start = FrameClassifier(first.dropout)
+            load_imagenet(start, imagenet_file())
+            model = self.fit_stage(FIRST_STAGE, first, start, resume=resume)
+        if self.recipe.refine is None:
+            return model
+        return self.fit_stage("refined", self.recipe.refine, model.train(), resume=resume)
 
     def fit_windows(self, backbone: FrameClassifier, faces: FaceSet) -> ModelSpec:
         """The head stage, then calibration and measurement; writes the model folder."""

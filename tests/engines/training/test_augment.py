@@ -47,7 +47,19 @@ def test_a_change_gives_a_picture_and_leaves_its_input_alone(name: str) -> None:
 
 
 def test_reals_and_fakes_pass_through_one_function_that_is_not_told_the_label() -> None:
-    assert list(inspect.signature(augmented).parameters) == ["rng", "rgb", "size"]
+    assert list(inspect.signature(augmented).parameters) == ["rng", "rgb", "size", "degradation"]
+
+
+def test_without_degradation_a_stream_changes_nothing() -> None:
+    assert all(np.array_equal(through_a_stream(np.random.default_rng(seed), FACE, 0.0), FACE) for seed in range(30))
+
+
+def test_half_the_degradation_leaves_more_pictures_untouched() -> None:
+    untouched = [
+        sum(np.array_equal(through_a_stream(np.random.default_rng(seed), FACE, share), FACE) for seed in range(60))
+        for share in (1.0, 0.5)
+    ]
+    assert untouched[0] < untouched[1]
 
 
 def test_seeds_differ() -> None:

@@ -7,6 +7,9 @@ import pytest
 pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
 
 import csv
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +35,21 @@ from engines.training.loader import BatchMaker, BatchPlan, batches
 from engines.training.recipe import BackboneRecipe, Sampling
 from tests.engines.training.faces_on_disk import rows_of, write_set
 
+REPOSITORY = Path(__file__).resolve().parents[3]
+PARENT = """
+import multiprocessing, sys, time
+sys.path.insert(0, ".")
+from pathlib import Path
+from engines.training.loader import BatchPlan, batches
+from engines.training.recipe import BackboneRecipe, Sampling
+
+if __name__ == "__main__":
+    plan = BatchPlan(Path("{root}"), Path("{scratch}"), BackboneRecipe(size=32, sampling=Sampling(pairs=2)), 0)
+    with batches(plan, 0, 1000) as source:
+        next(source)
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        time.sleep(600)
+"""
 RECIPE = BackboneRecipe(size=32, draws=16, checkpoint_every=2, sampling=Sampling(pairs=2))
 
 
@@ -146,3 +164,25 @@ def test_a_dead_worker_is_noticed_when_the_data_are_gone(tmp_path: Path, monkeyp
     plan = BatchPlan(tmp_path, tmp_path, RECIPE, 0)
     with batches(plan, 0, 1) as source, pytest.raises(TrainingError, match="the batch worker died"):
         next(source)
+
+
+def test_a_worker_does_not_outlive_a_killed_parent(data: tuple[Path, Path], tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(root=str(data[0]), scratch=str(data[1])))
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 60
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not is_alive(worker)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process still runs; a zombie does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

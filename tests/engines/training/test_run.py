@@ -23,6 +23,7 @@ RECIPE = """
 name: tiny
 size: 40
 backbone: {size: 32, draws: 8, threads: 1, sampling: {pairs: 2}}
+refine: {size: 40, draws: 4, threads: 1, degradation: 0.5, sampling: {pairs: 2}}
 head: {train_clips: 8, val_clips: 8, rendered: 2, directions: 3, epochs: 2, batch: 4}
 """
 
@@ -60,6 +61,15 @@ def test_a_finished_backbone_can_be_given_and_gives_the_same_model(out: Path, da
     assert train(arguments(tmp_path, data, "--backbone", str(out / "backbone.pt"))) == 0
     for name in ("backbone.onnx", "head.onnx", "spec.json"):
         assert (tmp_path / "tiny" / name).read_bytes() == (out / "tiny" / name).read_bytes()
+
+
+def test_a_finished_stage_is_not_fitted_again(out: Path, data: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.pt")}
+    assert {"backbone.pt", "refined.pt"} <= set(before)
+    spec = (out / "tiny" / "spec.json").read_bytes()
+    assert train(arguments(out, data, "--resume")) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.pt")} == before
+    assert (out / "tiny" / "spec.json").read_bytes() == spec
 
 
 def test_a_model_is_measured_from_its_exported_graph(out: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
