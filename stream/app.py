@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from stream.board import SceneBoard
 from stream.config import AppConfig, Display, StreamConfig
-from stream.errors import OutputError, SourceError
+from stream.errors import OutputError, SourceError, UsageError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.gst.recording import find_window_sink
 from stream.metrics import Metrics
@@ -95,6 +96,7 @@ class _Run:
         self._observer: Observer = FanOut([self._metrics, self._facts, *observers])
         self._wake = threading.Event()
         self._addresses = [_address(stream) for stream in config.streams]
+        _check_sources_survive(config, self._addresses)
         self._parts = parts or self._open_parts()
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
         self._sinks = [*sinks, *self._json_lines()]
@@ -185,6 +187,15 @@ def _address(stream: StreamConfig) -> SourceUri:
     credentials = stream.credentials()
     password = credentials.password.get_secret_value() if credentials.password is not None else None
     return parse_source(stream.address(), transport=stream.transport, user=credentials.user, password=password)
+
+
+def _check_sources_survive(config: AppConfig, addresses: Sequence[SourceUri]) -> None:
+    """Raises UsageError when something would be written over a file that is to be watched."""
+    watched = [path for uri in addresses if uri.kind == "file" and (path := Path(uri.location)).exists()]
+    written = [config.scores, *(config.save_path(stream) for stream in config.streams)]
+    for path in written:
+        if path is not None and path.exists() and any(path.samefile(source) for source in watched):
+            raise UsageError(f"{path} is a file to watch and would be overwritten: write to another one")
 
 
 def _has_window(wanted: Display) -> bool:

@@ -155,5 +155,8 @@ class Runner:
             newest = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
             keeps = stream.state in (StreamState.PLAYING, StreamState.ENDED)
             current = replace(newest, state=stream.state, faces=newest.faces if keeps else ())
-            if current != stream.board.newest():
-                self._publish(stream, current)
+            if current == stream.board.newest():
+                continue
+            if current.state is not StreamState.PLAYING:
+                self._observer.faces_tracked(stream.source.name, 0)
+            self._publish(stream, current)

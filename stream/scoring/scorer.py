@@ -68,7 +68,7 @@ class ModelScorer:
                 f"{backend.name} gave {given} as {output!r}, not {list(shape)}: export the model again"
             )
         if not np.isfinite(values).all():
-            raise InferenceError(f"{backend.name} gave a {output!r} that is not a number: try another --backend")
+            raise InferenceError(f"{backend.name} gave a {output!r} that is not a number: export the model again")
         return values
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt i
 from engines.catalog import LoadedModel
 from stream.app import Started, watch
 from stream.config import AppConfig, MetricsConfig, StreamConfig
-from stream.errors import OutputError, SourceError
+from stream.errors import OutputError, SourceError, UsageError
 from stream.parts import Parts
 from stream.scoring.scorer import ModelScorer
 from stream.types import FaceBox, Frame, StreamState, Verdict
@@ -121,6 +121,14 @@ def test_a_missing_file_is_told_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no file at .*none\.mp4: check the path"):
         watch(config(tmp_path, "test", str(tmp_path / "none.mp4"), save=tmp_path / "{name}.mp4"), parts=parts())
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("option", ["save", "scores"])
+def test_a_watched_file_is_never_written_over(tmp_path: Path, clip: Path, option: str) -> None:
+    before = clip.read_bytes()
+    with pytest.raises(UsageError, match="would be overwritten"):
+        watch(config(tmp_path, str(clip), **{option: clip}), parts=parts())
+    assert clip.read_bytes() == before
 
 
 def test_a_file_that_is_no_video_fails_alone(tmp_path: Path, clip: Path) -> None:

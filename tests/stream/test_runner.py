@@ -121,10 +121,12 @@ def test_a_lost_source_shows_its_state_and_no_faces() -> None:
 
     house, sink, source = House(), MemorySink(), Lost("cam", [frame_of(n / 10) for n in range(20)])
     stream = running(house, source)
-    runner = Runner(house.analyzer, [stream], [sink], ListObserver(), wake=threading.Event())
+    observer = ListObserver()
+    runner = Runner(house.analyzer, [stream], [sink], observer, wake=threading.Event())
     runner.start()
     runner.finished.wait(1.0)
     runner.stop()
     runner.join()
     assert (sink.scenes[-1].state, sink.scenes[-1].faces) == (StreamState.RECONNECTING, ())
+    assert observer.of("faces_tracked")[-1][-1] == 0
     assert any(scene.faces for scene in sink.scenes)
