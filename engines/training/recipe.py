@@ -63,7 +63,7 @@ class BackboneRecipe(_Value):
 class HeadRecipe(_Value):
     """The window fit, on pseudo-clips."""
 
-    train_clips: int = Field(default=4000, gt=1)
+    train_clips: int = Field(default=3000, gt=1)
     val_clips: int = Field(default=600, gt=1)
     rendered: int = Field(default=8, gt=0, le=20)
     """Slots rendered of a training clip; clips to measure with are rendered whole."""

@@ -79,20 +79,22 @@ class Run:
 
     def fit_windows(self, backbone: FrameClassifier, faces: FaceSet) -> ModelSpec:
         """The head stage, then calibration and measurement; writes the model folder."""
-        folder, recipe = self.out / self.recipe.name, self.recipe.head
+        folder = self.out / self.recipe.name
         spec = neutral_spec(self.recipe.name, self.recipe.size)
         spec = write_package(folder, spec, TrainedModel(backbone, GruHead(FEATURE_DIM)))
         graph = OnnxRuntimeBackend(folder / BACKBONE_FILE, threads=self.recipe.backbone.threads)
-        clips = self._clips(graph, spec, faces, self._plan("train"))
-        weights = backbone.frame_head.weight[0].detach().numpy()
-        directions = find_directions(clips.features.reshape(-1, FEATURE_DIM), weights, recipe.directions)
-        head = fit_head(clips, directions, recipe, self.recipe.seed)
+        head = self._fit_head(backbone, self._clips(graph, spec, faces, self._plan("train")))
         spec = write_package(folder, spec, TrainedModel(backbone, head))
+        clips = self._clips(graph, spec, faces, self._plan("val"))
         stills = faces.subset(faces.rows("val"))
-        logits = frame_logits(graph, spec, stills)
-        spec = calibrated_spec(spec, head, self._clips(graph, spec, faces, self._plan("val")), logits, stills.labels)
+        spec = calibrated_spec(spec, head, clips, frame_logits(graph, spec, stills), stills.labels)
         write_spec(folder, spec)
         return spec
+
+    def _fit_head(self, backbone: FrameClassifier, clips: ClipFeatures) -> GruHead:
+        recipe, weights = self.recipe.head, backbone.frame_head.weight[0].detach().numpy()
+        directions = find_directions(clips.features.reshape(-1, FEATURE_DIM), weights, recipe.directions)
+        return fit_head(clips, directions, recipe, self.recipe.seed)
 
     def _plan(self, split: str) -> ClipPlan:
         recipe = self.recipe.head
@@ -107,6 +109,7 @@ class Run:
         if path.is_file():
             kept = np.load(path)
             return ClipFeatures(kept["features"], kept["frame_logits"], kept["slots"], kept["labels"])
+        print(f"rendering {plan.clips} {plan.split} clips of {plan.rendered} frames")
         clips = embed_clips(graph, spec, faces, plan)
         np.savez(path, **vars(clips))
         return clips
