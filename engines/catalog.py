@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import CheckpointError
+from engines.errors import CheckpointError, RuntimeMissingError
 from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.runtime.ports import Backend
 from engines.spec import ModelSpec, load_spec, verify_files
@@ -34,6 +34,8 @@ CATALOG = {
     for row in (CatalogRow("lite0-gru", "EfficientNet-lite0 features, GRU head over 20 samples", max_logit_delta=0.02),)
 }
 DEFAULT_MODEL = "lite0-gru"
+BACKENDS = {OnnxRuntimeBackend.name: OnnxRuntimeBackend}
+"""What can run a model on this machine, the best first; ``auto`` takes that."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,27 @@ def model_folder(name_or_folder: str) -> Path:
     raise CheckpointError(f"no model {name_or_folder!r}: use one of {', '.join(sorted(CATALOG))}, or a model's folder")
 
 
-def open_model(name_or_folder: str = DEFAULT_MODEL, *, threads: int = 0, engines_root: Path = BUILT) -> LoadedModel:
-    """Check the files against their hashes and load them for the CPU.
+def open_model(
+    name_or_folder: str = DEFAULT_MODEL, *, backend: str = "auto", threads: int = 0, engines_root: Path = BUILT
+) -> LoadedModel:
+    """Check the files against their hashes and load them.
 
     A current engine under ``engines_root`` (made by build_engines.py) is preferred to the shipped graph.
-    Raises SpecError or CheckpointError with one line that says what to do.
+    Raises SpecError, CheckpointError or RuntimeMissingError with one line that says what to do.
     """
+    run = _runtime(backend)
     folder = model_folder(name_or_folder)
     spec = load_spec(folder / SPEC_FILE)
     verify_files(folder, spec, (BACKBONE_FILE, HEAD_FILE))
     backbone, head = (_fastest(spec, folder / file, engines_root) for file in (BACKBONE_FILE, HEAD_FILE))
-    return LoadedModel(spec, OnnxRuntimeBackend(backbone, threads=threads), OnnxRuntimeBackend(head, threads=1))
+    return LoadedModel(spec, run(backbone, threads=threads), run(head, threads=1))
+
+
+def _runtime(backend: str) -> type[OnnxRuntimeBackend]:
+    known = {"auto": next(iter(BACKENDS.values())), **BACKENDS}
+    if backend not in known:
+        raise RuntimeMissingError(f"no backend {backend!r} on this machine: use one of {', '.join(known)}")
+    return known[backend]
 
 
 def _fastest(spec: ModelSpec, graph: Path, engines_root: Path) -> Path:

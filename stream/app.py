@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from stream.board import SceneBoard
 from stream.config import AppConfig, Display, StreamConfig
-from stream.errors import OutputError, SourceError, UsageError
+from stream.errors import OutputError, UsageError, WindowLostError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.gst.recording import find_window_sink
 from stream.metrics import Metrics
@@ -23,6 +24,7 @@ from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.ports import Observer, Sink
 from stream.runner import Runner, RunningStream
 from stream.sinks.json_lines import JsonLinesSink
+from stream.sources.file import FileSource
 from stream.sources.live import RetryPolicy
 from stream.sources.open import open_source
 from stream.sources.uri import SourceUri, parse_source
@@ -30,6 +32,8 @@ from stream.types import StreamName
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.1
+"""How often the main thread looks up; signals are handled in between."""
 SWITCH_INTERVAL_S = 0.001
 """How long one thread may hold the interpreter: Python's 5 ms would show as jitter in the overlaid video."""
 
@@ -43,13 +47,22 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Playing:
+    """Told once for each stream, when it has played for a moment: what really runs, by GStreamer's names."""
+
+    stream: StreamName
+    decoder: str
+    encoder: str | None
+
+
+@dataclass(frozen=True)
 class WatchResult:
     """How a watch ended."""
 
     exit_code: int
     facts: StreamFacts
     failures: tuple[str, ...]
-    """One line for each source that could not be read."""
+    """One line for each source that could not be read, or not to its end."""
 
 
 def watch(
@@ -60,6 +73,7 @@ def watch(
     observers: Sequence[Observer] = (),
     parts: Parts | None = None,
     on_started: Callable[[Started], None] = lambda _: None,
+    on_playing: Callable[[Playing], None] = lambda _: None,
 ) -> WatchResult:
     """Watch until the sources end, ``stop`` is set, or the configured duration is over.
 
@@ -75,7 +89,8 @@ def watch(
         run = _Run(config, closing, sinks, observers, parts)
         run.start()
         on_started(run.started)
-        return run.wait(stop or threading.Event())
+        run.wait(stop or threading.Event(), on_playing)
+    return run.result()
 
 
 class _Run:
@@ -101,28 +116,55 @@ class _Run:
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
         self._sinks = [*sinks, *self._json_lines()]
         self._metrics_url = self._serve_metrics()
-        self._outputs: list[VideoOutput] = []
+        self._outputs: dict[StreamName, VideoOutput] = {}
+        self._told: set[StreamName] = set()
+        self._lost: list[OutputError] = []
         self._has_window = _has_window(config.display)
 
     @property
     def started(self) -> Started:
-        return Started(self._metrics_url, tuple(out.url for out in self._outputs if out.url))
+        return Started(self._metrics_url, tuple(out.url for out in self._outputs.values() if out.url))
 
     def start(self) -> None:
         streams = [self._open(*pair) for pair in zip(self._config.streams, self._addresses, strict=True)]
         self._streams = streams
-        self._runner = Runner(self._analyzer, streams, self._sinks, self._observer, wake=self._wake)
+        self._runner = Runner(
+            self._analyzer, streams, self._sinks, self._observer, wake=self._wake, on_lost=self._lose_output
+        )
         self._closing.callback(self._close_sources)  # last in, first closed: sources, then outputs, then sinks
         self._runner.start()
 
-    def wait(self, stop: threading.Event) -> WatchResult:
+    def wait(self, stop: threading.Event, on_playing: Callable[[Playing], None]) -> None:
         """Until the first of: all streams over, ``stop``, the duration."""
-        _wait_any(stop, self._runner.finished, self._config.duration_s)
+        deadline = math.inf if self._config.duration_s is None else time.monotonic() + self._config.duration_s
+        while not (stop.is_set() or self._runner.finished.wait(POLL_S) or time.monotonic() >= deadline):
+            self._tell_playing(on_playing)
         self._runner.stop()
         self._runner.join()
-        failures = tuple(str(stream.failure) for stream in self._streams if stream.failure is not None)
-        all_failed = bool(failures) and len(failures) == len(self._streams)
-        return WatchResult(SourceError.exit_code if all_failed else 0, self._facts, failures)
+
+    def _tell_playing(self, on_playing: Callable[[Playing], None]) -> None:
+        for stream in self._streams:
+            name = stream.source.name
+            if name not in self._told and self._facts.fps.get(name):  # a rate is known: it has played for a moment
+                self._told.add(name)
+                output = self._outputs.get(name)
+                on_playing(Playing(name, stream.source.decoder, output.encoder if output is not None else None))
+
+    def result(self) -> WatchResult:
+        """Once everything is closed: what finishing a file tells counts too."""
+        failures = [stream.failure for stream in self._streams if stream.failure is not None]
+        warnings = [stream.source.warning for stream in self._streams if isinstance(stream.source, FileSource)]
+        code = OutputError.exit_code if self._lost else 0
+        if failures and len(failures) == len(self._streams):
+            code = failures[0].exit_code
+        told = (*map(str, failures), *(warning for warning in warnings if warning is not None))
+        return WatchResult(code, self._facts, told)
+
+    def _lose_output(self, error: OutputError) -> None:
+        """Told at once, on the thread that met it; the run goes on."""
+        log.error("%s; going on without it", error)
+        if not isinstance(error, WindowLostError):
+            self._lost.append(error)
 
     def _open_parts(self) -> Parts:
         parts = open_parts(self._config)
@@ -140,6 +182,7 @@ class _Run:
         for stream in self._config.streams:
             self._metrics.add_stream(StreamName(stream.name))
         self._metrics.add_backend(self._parts.model.spec.name, self._parts.scorer.backend_name)
+        self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
             return None
         server = self._metrics.serve(self._config.metrics.host, self._config.metrics.port)
@@ -170,11 +213,11 @@ class _Run:
             board,
             is_live=uri.is_live,
             observer=self._observer,
-            on_error=lambda error: log.error("%s; going on without it", error),
+            on_error=self._lose_output,
             style=_style(self._config, self._parts),
         )
         self._closing.callback(output.close)
-        self._outputs.append(output)
+        self._outputs[StreamName(stream.name)] = output
         return output
 
     def _close_sources(self) -> None:
@@ -193,9 +236,9 @@ def _check_sources_survive(config: AppConfig, addresses: Sequence[SourceUri]) ->
     """Raises UsageError when something would be written over a file that is to be watched."""
     watched = [path for uri in addresses if uri.kind == "file" and (path := Path(uri.location)).exists()]
     written = [config.scores, *(config.save_path(stream) for stream in config.streams)]
-    for path in written:
-        if path is not None and path.exists() and any(path.samefile(source) for source in watched):
-            raise UsageError(f"{path} is a file to watch and would be overwritten: write to another one")
+    for output in written:
+        if output is not None and output.exists() and any(output.samefile(source) for source in watched):
+            raise UsageError(f"{output} is a file to watch and would be overwritten: write to another one")
 
 
 def _has_window(wanted: Display) -> bool:
@@ -227,12 +270,3 @@ def _style(config: AppConfig, parts: Parts) -> OverlayStyle:
 def _retry(config: AppConfig) -> RetryPolicy:
     retry = config.retry
     return RetryPolicy(first_s=retry.first_s, longest_s=retry.longest_s, stalled_after_s=retry.stalled_after_s)
-
-
-def _wait_any(stop: threading.Event, finished: threading.Event, seconds: float | None) -> None:
-    """Until ``stop``, ``finished`` or the time is over; short waits, so that signals are handled in between."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while not stop.is_set() and not finished.is_set():
-        if deadline is not None and time.monotonic() >= deadline:
-            return
-        finished.wait(0.1)

@@ -18,7 +18,7 @@ from engines.errors import EngineError
 from stream.errors import MissingPartError, UnmaskError
 
 if TYPE_CHECKING:
-    from stream.app import Started
+    from stream.app import Playing, Started
 
 EXIT_CODES = """exit codes:
   0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong)
@@ -165,7 +165,7 @@ def _watch(options: argparse.Namespace) -> int:
     facts = StreamFacts()
     with _stopping_on_signals() as stop:
         table = TableSink(drops=facts.drops)
-        result = watch(config, stop=stop, sinks=[table], observers=[facts], on_started=_say_where)
+        result = watch(config, stop=stop, sinks=[table], observers=[facts], on_started=_say_where, on_playing=_say_what)
     for failure in result.failures:
         print(f"unmask: {failure}", file=sys.stderr)
     return result.exit_code
@@ -176,6 +176,11 @@ def _say_where(started: Started) -> None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
+
+
+def _say_what(playing: Playing) -> None:
+    encoded = f", encoded by {playing.encoder}" if playing.encoder is not None else ""
+    print(f"{playing.stream}: decoded by {playing.decoder}{encoded}", file=sys.stderr)
 
 
 @contextmanager

@@ -164,7 +164,10 @@ class Metrics:
             "unmask_stream_source_fps", "Measured frames a second of the source", ["stream"], registry=make
         )
         self._reconnects = Counter(
-            "unmask_stream_reconnects", "Times a source was lost and opened again", ["stream", "reason"], registry=make
+            "unmask_stream_reconnects",
+            "Losses of a source and failed attempts to open it, by reason; also cuts in its time or size",
+            ["stream", "reason"],
+            registry=make,
         )
 
     def _add_frame_series(self) -> None:
@@ -178,7 +181,7 @@ class Metrics:
         )
         self._latency = Histogram(
             "unmask_frame_latency_seconds",
-            "Time a frame spends in a stage; e2e is from the camera to the published score",
+            "Time a frame spends in a stage; e2e is from the decoder to the published score",
             ["stage"],
             registry=make,
             buckets=SECONDS,
@@ -207,11 +210,15 @@ class Metrics:
             "unmask_inference_duration_seconds", "Time of one batch", labels, registry=make, buckets=SECONDS
         )
         self._batch_size = Histogram(
-            "unmask_inference_batch_size", "Faces or windows in one batch", labels, registry=make, buckets=BATCHES
+            "unmask_inference_batch_size",
+            "Frames, faces or windows in one batch",
+            labels,
+            registry=make,
+            buckets=BATCHES,
         )
         self._inference_errors = Counter("unmask_inference_errors", "Batches that failed", labels, registry=make)
         self._backend_info = Gauge(
-            "unmask_backend_info", "1 for each graph that is loaded", [*labels, "precision"], registry=make
+            "unmask_backend_info", "1 for each model and detector that is loaded", [*labels, "precision"], registry=make
         )
 
     def _add_process_series(self) -> None:

@@ -36,7 +36,9 @@ def open_parts(config: AppConfig, *, threads: int | None = None) -> Parts:
     """Load model and detector. Raises ModelError or MissingPartError with one line that says what to do."""
     count = config.model.threads or threads or max(1, (os.cpu_count() or 2) // 2)
     try:
-        model = open_model(str(config.model.folder or config.model.name or DEFAULT_MODEL), threads=count)
+        model = open_model(
+            str(config.model.folder or config.model.name or DEFAULT_MODEL), backend=config.model.backend, threads=count
+        )
         scorer = ModelScorer(model.backbone, model.head, model.spec)
         detector = open_detector(
             config.detector.name,

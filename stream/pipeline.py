@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
 from engines.errors import InferenceError
-from engines.preprocess import Bytes, Floats, Square, crop_planes, square_from_box
+from engines.preprocess import Bytes, Square, crop_planes, square_from_box
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.motion import Motion
 from stream.observers import StreamFacts
@@ -21,6 +22,7 @@ from stream.ports import Clock, FaceDetector, FaceTracker, Observer
 from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
 from stream.types import (
+    FaceBox,
     FaceScore,
     Frame,
     QualityReason,
@@ -31,6 +33,8 @@ from stream.types import (
     TrackId,
     Verdict,
 )
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -119,12 +123,16 @@ class Analyzer:
         if stream.segment != frame.segment:
             stream.begin(frame.segment)
         began = self._clock()
-        faces = self._detector.detect(frame)
-        self._observer.stage_took(stream.name, "detect", self._since(began))
+        faces = self._detect(frame)
+        self._took([stream], "detect", 1, began)
         stream.detected_pts_ns = frame.pts_ns
         tracks = stream.tracker.update(faces, frame.pts_ns)
         self._observer.faces_tracked(stream.name, len(tracks))
         return _Looked(stream, frame, tracks)
+
+    def _detect(self, frame: Frame) -> tuple[FaceBox, ...]:
+        detector = self._detector
+        return self._infer((detector.name, detector.backend_name), lambda: detector.detect(frame))
 
     def _due_faces(self, view: _Looked) -> list[_DueFace]:
         seen = [track for track in view.tracks if track.detected]
@@ -157,7 +165,7 @@ class Analyzer:
         if not due:
             return
         began = self._clock()
-        features = self._infer(lambda: self._scorer.embed([face.crop for face in due]))
+        features = self._infer(self._model, lambda: self._scorer.embed([face.crop for face in due]))
         self._took((face.stream for face in due), "embed", len(due), began)
         for face, feature in zip(due, features, strict=True):
             face.stream.book.remember(face.track_id, face.pts_ns, feature)
@@ -171,25 +179,30 @@ class Analyzer:
         features = np.concatenate([entry[2] for entry in ready])
         masks = np.concatenate([entry[3] for entry in ready])
         began = self._clock()
-        logits = self._infer(lambda: self._scorer.score(features, masks))
+        logits = self._infer(self._model, lambda: self._scorer.score(features, masks))
         self._took((view.stream for view, *_ in ready), "head", len(features), began)
         for view, track_ids, *_ in ready:
             view.stream.book.set_scores(track_ids, logits[: len(track_ids)], view.frame.pts_ns)
             logits = logits[len(track_ids) :]
             view.scored.update(track_ids)
 
-    def _infer(self, run: Callable[[], Floats]) -> Floats:
-        """Run the model; a failure is told to the observer and goes on to the runner."""
+    @property
+    def _model(self) -> tuple[str, str]:
+        """Name and backend of what scores faces."""
+        return self._scorer.spec.name, self._scorer.backend_name
+
+    def _infer(self, who: tuple[str, str], run: Callable[[], Answer]) -> Answer:
+        """Run a network; a failure is told to the observer and goes on to the runner."""
         try:
             return run()
         except InferenceError:
-            self._observer.inference_failed(self._scorer.spec.name, self._scorer.backend_name)
+            self._observer.inference_failed(*who)
             raise
 
     def _took(self, views: Iterable[StreamAnalysis], stage: str, batch: int, began_ns: int) -> None:
         seconds = self._since(began_ns)
-        if stage == "embed":
-            self._observer.inference(self._scorer.spec.name, self._scorer.backend_name, batch, seconds)
+        who = (self._detector.name, self._detector.backend_name) if stage == "detect" else self._model
+        self._observer.inference(*who, batch, seconds)
         for name in {stream.name for stream in views}:
             self._observer.stage_took(name, stage, seconds)
 
@@ -197,6 +210,7 @@ class Analyzer:
         stream, frame = view.stream, view.frame
         scores = stream.book.face_scores(view.tracks, stream.qualities, frame.pts_ns)
         speeds = stream.motion.update(view.tracks, frame.pts_ns)
+        stream.qualities = {score.track_id: stream.qualities.get(score.track_id) for score in scores}
         faces = tuple(replace(score, velocity=speeds[score.track_id]) for score in scores)
         self._tell_scores(view, faces)
         now = self._clock()
@@ -213,6 +227,7 @@ class Analyzer:
             model=self._scorer.spec.name,
             backend=self._scorer.backend_name,
             state=StreamState.PLAYING,
+            frame_wh=(frame.planes.width, frame.planes.height),
         )
 
     def _tell_scores(self, view: _Looked, faces: Sequence[FaceScore]) -> None:

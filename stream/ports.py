@@ -28,6 +28,10 @@ class Source(Protocol):
     @property
     def state(self) -> StreamState: ...
 
+    @property
+    def decoder(self) -> str:
+        """The decoder that really runs, by its GStreamer name."""
+
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame (live: the newest), or None when none came in time or the source has ended.
 
@@ -42,6 +46,10 @@ class FaceDetector(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def backend_name(self) -> str:
+        """Of the runtime it runs on."""
 
     @property
     def geometry(self) -> BoxGeometry: ...

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from engines.errors import InferenceError
 from stream.board import SceneBoard
-from stream.errors import ModelError, OutputError, SourceError
+from stream.errors import ModelError, OutputError, UnmaskError
 from stream.pipeline import Analyzer, StreamAnalysis
 from stream.ports import Clock, Observer, Sink, Source
 from stream.types import Frame, Scene, StreamState
-
-log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.1
 """Longest sleep without a frame: how soon a change of state reaches the table."""
 MAX_FAILED_STEPS = 25
 """Failed steps in a row after which the model is given up."""
+MAX_FAILED_READS = 25
+"""Frames in a row that cannot be read after which a live stream is given up."""
 OVER = (StreamState.ENDED, StreamState.FAILED)
 
 
@@ -32,7 +31,9 @@ class RunningStream:
     source: Source
     analysis: StreamAnalysis
     board: SceneBoard
-    failure: SourceError | None = None
+    failure: UnmaskError | None = None
+    failed_reads: int = 0
+    """In a row."""
 
     @property
     def state(self) -> StreamState:
@@ -50,14 +51,17 @@ class Runner:
         observer: Observer,
         *,
         wake: threading.Event,
+        on_lost: Callable[[OutputError], None] = lambda _: None,
         clock: Clock = time.monotonic_ns,
     ) -> None:
+        """``on_lost`` is told of a sink that failed and is left out from then on."""
         self._analyzer = analyzer
         self._streams = tuple(streams)
         self._sinks = list(sinks)
         self._observer = observer
         self._clock = clock
         self._wake = wake
+        self._on_lost = on_lost
         self._stop = threading.Event()
         self._failed_steps = 0
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
@@ -75,9 +79,11 @@ class Runner:
         self._wake.set()
 
     def join(self, timeout_s: float = 10.0) -> None:
-        """Wait for the thread; raises what stopped it."""
+        """Wait for the thread; raises what stopped it, or ModelError when inference hangs."""
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise ModelError(f"inference has not answered for {timeout_s:.0f} s: restart, or take another model")
         if self.failure is not None:
             raise self.failure
 
@@ -113,11 +119,22 @@ class Runner:
             return []
         try:
             frame = stream.source.read(0.0)
-        except SourceError as error:
-            stream.failure = error
-            self._observer.stream_state(stream.source.name, StreamState.FAILED)
+        except UnmaskError as error:
+            self._lose_frame(stream, error)
             return []
-        return [] if frame is None else [borrowed.enter_context(frame)]
+        if frame is None:
+            return []
+        stream.failed_reads = 0
+        return [borrowed.enter_context(frame)]
+
+    def _lose_frame(self, stream: RunningStream, error: UnmaskError) -> None:
+        """A live source may give a bad frame now and then; a file, or too many in a row, ends that stream alone."""
+        stream.failed_reads += 1
+        self._observer.frame_dropped(stream.source.name, "analysis", "error")
+        if stream.source.is_live and stream.source.state not in OVER and stream.failed_reads < MAX_FAILED_READS:
+            return
+        stream.failure = error
+        self._observer.stream_state(stream.source.name, StreamState.FAILED)
 
     def _step(self, due: Sequence[tuple[RunningStream, Frame]]) -> None:
         try:
@@ -142,12 +159,12 @@ class Runner:
             self._send(sink, scene)
 
     def _send(self, sink: Sink, scene: Scene) -> None:
-        """A sink that fails is dropped with one line; the video goes on."""
+        """A sink that fails is left out and told of; the video goes on."""
         try:
             sink.publish(scene)
         except OutputError as error:
-            log.error("%s; going on without it", error)
             self._sinks.remove(sink)
+            self._on_lost(error)
 
     def _publish_states(self) -> None:
         """Show what changed without a frame: a lost stream has no faces; an ended one keeps its last word."""

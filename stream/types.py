@@ -143,3 +143,5 @@ class Scene:
     model: str = ""
     backend: str = ""
     state: StreamState = StreamState.CONNECTING
+    frame_wh: tuple[int, int] = (0, 0)
+    """Size of the analysed frame, whose pixels the boxes are in; (0, 0): not known."""

@@ -72,7 +72,7 @@ def head_of(logit: float | Callable[[Array, Array], Array]) -> ScriptedBackend:
 class FixedDetector:
     """Finds what ``faces`` says, whatever the picture."""
 
-    name = "fixed"
+    name, backend_name = "fixed", "scripted"
     geometry = BoxGeometry(side_ratio=1.0, rise=0.0)
 
     def __init__(self, faces: Callable[[Frame], Iterable[FaceBox]]) -> None:
@@ -88,6 +88,7 @@ class ScriptedSource:
     """Hands out the given frames, errors and gaps (None), then ends."""
 
     is_live = False
+    decoder = "none"
 
     def __init__(self, name: str, script: Iterable[Frame | SourceError | None]) -> None:
         self.name = StreamName(name)

@@ -62,6 +62,10 @@ class NetworkDetector:
         return self._network.name
 
     @property
+    def backend_name(self) -> str:
+        return self._backend.name
+
+    @property
     def geometry(self) -> BoxGeometry:
         return self._network.geometry
 

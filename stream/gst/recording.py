@@ -16,7 +16,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstVideo", "1.0")
 from gi.repository import Gst, GstVideo  # noqa: E402
 
-from stream.errors import OutputError  # noqa: E402
+from stream.errors import OutputError, WindowLostError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, OnSample, parsed  # noqa: E402
 from stream.gst.codecs import EncoderRow, Purpose, pick_encoder  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
@@ -109,7 +109,7 @@ def window_branch(sink: str, on_error: OnError, *, is_live: bool) -> Branch:
 
 
 def _window_error(error: Any, _debug: str | None) -> OutputError:
-    return OutputError(f"the window has gone ({error.message}); the other outputs go on")
+    return WindowLostError(f"the window has gone ({error.message}); the other outputs go on")
 
 
 def find_window_sink() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.catalog import BACKBONE_FILE, CATALOG, HEAD_FILE, SPEC_FILE, open_model
-from engines.errors import CheckpointError, InferenceError, SpecError
+from engines.errors import CheckpointError, InferenceError, RuntimeMissingError, SpecError
 from tests.engines.graphs import FEATURES, SIZE, SLOTS, write_model
 
 
@@ -26,6 +26,11 @@ def test_a_model_folder_loads_and_runs_without_torch(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(CheckpointError, match="use one of lite0-gru"):
         open_model("no-such-model")
+
+
+def test_an_unknown_backend_lists_the_known_ones() -> None:
+    with pytest.raises(RuntimeMissingError, match="use one of auto, onnxruntime-cpu"):
+        open_model(backend="abacus")
 
 
 def test_a_missing_spec_says_what_to_give(tmp_path: Path) -> None:
