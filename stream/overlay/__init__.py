@@ -7,6 +7,7 @@ brackets   the marks around a face
 panel      the label of a face: verdict, window strip, sparkline
 header     the bar on top: stream, state, rate, latency, model
 layout     where labels go
+fit        scenes in the pixels of the picture, when the analysed frame had others
 overlay    all of it, in order
 """
 

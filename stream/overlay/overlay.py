@@ -8,6 +8,7 @@ from functools import partial
 
 from engines.preprocess import Bytes, Planes
 from stream.overlay.brackets import corner_of, corner_rgba, edges
+from stream.overlay.fit import SceneFit
 from stream.overlay.header import Bar, bar_rgba, bar_width, header_height, left_bar, right_bar
 from stream.overlay.layout import Place, Wish, place_labels, scale_of
 from stream.overlay.palette import LOOKS, OverlayStyle, yuv_from_rgb
@@ -52,10 +53,15 @@ class Overlay:
         self._frame_wh = (0, 0)
         self._places: dict[TrackId, Place] = {}
         self._labels = LabelBook(style)
+        self._fit = SceneFit()
 
     def draw(self, planes: Planes, scene: Scene, now_ns: int) -> None:
-        """Draw ``scene`` in place on writable planes. ``now_ns``: on the clock of ``scene.captured_ns``."""
+        """Draw ``scene`` in place on writable planes. ``now_ns``: on the clock of ``scene.captured_ns``.
+
+        A scene whose ``frame_wh`` is another size than the planes' is drawn where the letterbox shows its faces.
+        """
         canvas = _Canvas(planes, scale_of(planes.width, planes.height))
+        scene = self._fit.of(scene, (planes.width, planes.height))
         age_s = max(0.0, (now_ns - scene.captured_ns) / 1e9) if scene.captured_ns else 0.0
         labels = self._labels.of(scene, age_s)
         boxes = [_followed(face, min(age_s, self._style.follow_s)) for face in scene.faces]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -138,6 +139,22 @@ def test_reconnects_with_other_sizes_and_rates_go_on_in_the_same_file(tmp_path: 
     assert np.all(np.diff(times) > 0)
     assert frames[15][60, 80].min() > 200
     assert frames[15][5:].min(axis=(1, 2))[-5:].max() < 40  # letterboxed, not stretched
+
+
+def test_boxes_stay_on_their_faces_when_the_size_changes(tmp_path: Path) -> None:
+    """320x480 letterboxed into 320x240: half the size, with bars of 80 columns at both sides."""
+    large = dataclasses.replace(scene_of(face_of((100, 200, 220, 360))), frame_wh=(320, 480))
+    with output(save=tmp_path / "out.mp4", scenes=Scenes(large)) as (opened, _):
+        for segment, height in enumerate((240, 480)):
+            for frame in samples(10, 320, height, pattern="black"):
+                opened.push(frame, segment)
+    picture = decoded(tmp_path / "out.mp4")[-1].astype(int)
+    red_less_blue = picture[..., 2] - picture[..., 0]
+    rows, columns = np.nonzero(red_less_blue[95:182] > 80)
+    assert 125 <= columns.min() <= 135
+    assert 185 <= columns.max() <= 195
+    assert 95 + rows.min() <= 105
+    assert 95 + rows.max() >= 175
 
 
 def test_time_goes_on_when_the_source_begins_again(tmp_path: Path) -> None:

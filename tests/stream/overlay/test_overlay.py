@@ -114,6 +114,15 @@ def test_a_clock_before_the_capture_moves_nothing() -> None:
     assert same_picture(drawn(scene_of(face), late_ns=-5 * SECOND), drawn(scene_of(face)))
 
 
+def test_a_scene_of_a_larger_frame_is_drawn_where_the_letterbox_shows_it() -> None:
+    """1280x1440 in 640x480: a third of the size, with bars left and right."""
+    large = dataclasses.replace(scene_of(face_of((320, 450, 680, 900), velocity=(300.0, 0.0))), frame_wh=(1280, 1440))
+    left = (640 - 1280 / 3) / 2
+    fitting = scene_of(face_of((left + 320 / 3, 150, left + 680 / 3, 300), velocity=(100.0, 0.0)))
+    for late_ns in (0, SECOND // 5):
+        assert same_picture(drawn(large, late_ns=late_ns), drawn(fitting, late_ns=late_ns))
+
+
 def test_an_old_score_is_drawn_without_colour() -> None:
     fresh, stale = (drawn(scene_of(face_of()), late_ns=late) for late in (0, 4 * SECOND))
     strongest = [np.abs(uv_of(planes)[1][25:].astype(int) - 128).max() for planes in (fresh, stale)]
