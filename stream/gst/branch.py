@@ -23,6 +23,8 @@ Gst.init(None)
 ROOM_POLL_S = 0.002
 """How long a file's reader waits before it looks for room again."""
 FINISH_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 5.0
+"""How long a branch may take to finish and to stop once one did not finish: a write to a hung disk never returns."""
 
 OnSample = Callable[[Any, Any], None]
 """Called with (Gst.Buffer, Gst.Caps) of each buffer that leaves the branch, on its streaming thread."""
@@ -53,6 +55,9 @@ class Branch:
     waits: bool
     """For files: ``push`` waits for room. For live sources a full branch refuses the buffer."""
     max_buffers: int = 4
+    abort: threading.Event = field(default_factory=threading.Event)
+    """Set when a branch did not finish in time: nobody waits for room any more. Shared by branches that feed each
+    other, since the thread that one of them must join may wait in the next."""
     _caps: Any = None
     _failed: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -85,16 +90,18 @@ class Branch:
             self._set_caps(caps)
         return bool(self._source.emit("push-buffer", buffer) == Gst.FlowReturn.OK)
 
-    def finish(self, timeout_s: float = FINISH_TIMEOUT_S) -> bool:
-        """Let everything inside come out, then stop; False when it did not in time. Calling it again does nothing."""
+    def finish(self, timeout_s: float | None = None) -> bool:
+        """Let everything inside come out, then stop; False when it did not in time. Calling it again does nothing.
+
+        ``timeout_s``: FINISH_TIMEOUT_S unless given. Returns in bounded time, whatever hangs.
+        """
         if self._closed.is_set():
             return True
         self._closed.set()
         if self._caps is not None and not self._failed.is_set():
             self._source.emit("end-of-stream")
-            self._ended.wait(timeout_s)
-        self.pipeline.set_state(Gst.State.NULL)
-        self.pipeline.get_bus().set_sync_handler(None)
+            self._await_end(FINISH_TIMEOUT_S if timeout_s is None else timeout_s)
+        self._stop()
         return self._ended.is_set() or self._caps is None
 
     def send_upstream(self, event: Any) -> None:
@@ -108,13 +115,29 @@ class Branch:
         self._set_caps(caps)
         self.pipeline.set_state(Gst.State.PLAYING)
 
+    def _await_end(self, timeout_s: float) -> None:
+        """Aborts before anything is stopped: who waits for room here would hold the thread that is to be joined."""
+        patience_s = min(timeout_s, STOP_TIMEOUT_S) if self.abort.is_set() else timeout_s
+        if not self._ended.wait(patience_s):
+            self.abort.set()
+
+    def _stop(self) -> None:
+        """On a thread that may be left behind: stopping joins the streaming thread, which a hung disk can hold."""
+        stopping = threading.Thread(target=self._set_null, name="output-stop", daemon=True)
+        stopping.start()
+        stopping.join(STOP_TIMEOUT_S if self.abort.is_set() else FINISH_TIMEOUT_S)
+
+    def _set_null(self) -> None:
+        self.pipeline.set_state(Gst.State.NULL)
+        self.pipeline.get_bus().set_sync_handler(None)
+
     def _set_caps(self, caps: Any) -> None:
         self._caps = caps
         self._source.set_property("caps", caps)
 
     def _finds_room(self) -> bool:
         while self._source.get_property("current-level-buffers") >= self.max_buffers:
-            if not self.waits or self._failed.wait(ROOM_POLL_S) or self._ended.is_set():
+            if not self.waits or self._failed.wait(ROOM_POLL_S) or self._ended.is_set() or self.abort.is_set():
                 return False
         return True
 

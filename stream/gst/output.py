@@ -94,7 +94,7 @@ class VideoOutput:
         """``on_error``: called on GStreamer's threads. Raises OutputError when a target cannot be opened."""
         self._name, self._is_live, self._observer, self._on_error = name, is_live, observer, on_error
         self._retimer, self._times = Retimer(), _Times()
-        self._lock = threading.Lock()
+        self._lock, self._abort = threading.Lock(), threading.Event()
         self._caps = _FixedRate()
         binding = OverlayBinding(name, scenes, observer, style or OverlayStyle(), is_live)
         self._drawing = self._drawing_branch(binding)
@@ -125,17 +125,20 @@ class VideoOutput:
             self._observer.frame_dropped(self._name, "video", "newer_frame")
 
     def close(self) -> None:
-        """Finish everything that was pushed: files are complete when this returns. Calling it again does nothing."""
+        """Finish everything that was pushed: files are complete when this returns. Calling it again does nothing.
+
+        Returns in bounded time: a target that hangs is left behind with what it has not taken.
+        """
         self._drawing.finish()
         self._undo.close()
 
     def _opened(self, targets: OutputTargets, undo: ExitStack) -> Iterator[_Window | _Encoding]:
         if targets.display:
-            window = _Window(window_branch(find_window_sink(), self._on_error, is_live=self._is_live))
+            window = _Window(window_branch(find_window_sink(), self._on_error, self._abort, is_live=self._is_live))
             undo.callback(window.close)
             yield window
         if targets.save is not None or targets.restream is not None:
-            encoding = _Encoding(self._name, targets, is_live=self._is_live, on_error=self._on_error)
+            encoding = _Encoding(self._name, targets, self._on_error, self._abort, is_live=self._is_live)
             undo.callback(encoding.close)
             yield encoding
 
@@ -149,7 +152,7 @@ class VideoOutput:
         if not (pipeline.get_by_name("size").link(overlay) and overlay.link(out)):
             raise OutputError("cannot link the overlay; `unmask doctor` says what is wrong")
         hooks = BranchHooks(self._on_error, self._drawing_error, self._hand_out, _keep_size)
-        return Branch(pipeline, hooks, not self._is_live, RAW_QUEUE)
+        return Branch(pipeline, hooks, not self._is_live, RAW_QUEUE, self._abort)
 
     def _drawing_error(self, error: Any, _debug: str | None) -> OutputError:
         return OutputError(f"drawing on {self._name} has stopped: {error.message}")
@@ -188,7 +191,9 @@ class _Window:
 class _Encoding:
     """Encodes once, for the file and for RTSP clients."""
 
-    def __init__(self, name: StreamName, targets: OutputTargets, *, is_live: bool, on_error: OnError) -> None:
+    def __init__(
+        self, name: StreamName, targets: OutputTargets, on_error: OnError, abort: threading.Event, *, is_live: bool
+    ) -> None:
         is_served = targets.restream is not None
         self._how = Encoding(
             find_encoder(),
@@ -196,13 +201,13 @@ class _Encoding:
             waits=not is_live,
             paced=is_served and not is_live,
         )
-        self._on_error = on_error
+        self._on_error, self._abort = on_error, abort
         self._branch: Branch | None = None
         self._file: Branch | None = None
         self.restream: RtspRestream | None = None
         if targets.save is not None:
             check_writable(targets.save)
-            self._file = file_branch(targets.save, on_error)
+            self._file = file_branch(targets.save, on_error, abort)
         if targets.restream is not None:
             where = targets.restream
             self.restream = RtspRestream(where.host, where.port, where.path or f"/{name}", on_client=self._want_key)
@@ -214,7 +219,7 @@ class _Encoding:
     def push(self, buffer: Any, caps: Any) -> bool:
         """Encoding begins with the first frame: its size decides the bit rate."""
         if self._branch is None:
-            self._branch = encode_branch(self._how, caps, self._hand_out, self._on_error)
+            self._branch = encode_branch(self._how, caps, self._hand_out, self._on_error, self._abort)
         return self._branch.push(buffer, caps)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +44,7 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot save to {path}: no permission to write there")
 
 
-def file_branch(path: Path, on_error: OnError) -> Branch:
+def file_branch(path: Path, on_error: OnError, abort: threading.Event) -> Branch:
     """H.264 into a fragmented mp4, which stays playable however the process ends."""
     launch = f"appsrc name=in ! h264parse ! mp4mux fragment-duration={FRAGMENT_MS} ! filesink name=file"
     pipeline = parsed(launch)
@@ -52,7 +53,8 @@ def file_branch(path: Path, on_error: OnError) -> Branch:
     sink.set_property("async", False)
     sink.set_property("buffer-mode", UNBUFFERED)
     hooks = BranchHooks(on_error, partial(file_error, path))
-    return Branch(pipeline, hooks, True, ENCODED_QUEUE)  # waits: a lost access unit would spoil the rest
+    # It waits, for live sources too: a lost access unit would spoil the rest.
+    return Branch(pipeline, hooks, True, ENCODED_QUEUE, abort)
 
 
 def file_error(path: Path, error: Any, debug: str | None) -> OutputError:
@@ -78,7 +80,9 @@ class Encoding:
     """No faster than real time, for clients that watch a file."""
 
 
-def encode_branch(encoding: Encoding, caps: Any, on_sample: OnSample, on_error: OnError) -> Branch:
+def encode_branch(
+    encoding: Encoding, caps: Any, on_sample: OnSample, on_error: OnError, abort: threading.Event
+) -> Branch:
     """Drawn frames of ``caps`` to H.264 access units. 4:2:0 encoders want even sizes: odd columns and rows go."""
     info = GstVideo.VideoInfo.new_from_caps(caps)
     encoder = encoding.encoder.launch(encoding.purpose, kbps=kbps_of(info.width, info.height))
@@ -87,7 +91,8 @@ def encode_branch(encoding: Encoding, caps: Any, on_sample: OnSample, on_error: 
         "! h264parse ! video/x-h264,stream-format=(string)avc,alignment=(string)au "
         f"! appsink name=out async=false sync={str(encoding.paced).lower()} max-buffers=4"
     )
-    return Branch(parsed(launch), BranchHooks(on_error, _encode_error, on_sample), encoding.waits, RAW_QUEUE)
+    hooks = BranchHooks(on_error, _encode_error, on_sample)
+    return Branch(parsed(launch), hooks, encoding.waits, RAW_QUEUE, abort)
 
 
 def kbps_of(width: int, height: int) -> int:
@@ -100,12 +105,12 @@ def _encode_error(error: Any, _debug: str | None) -> OutputError:
     return OutputError(f"encoding has stopped: {error.message}; nothing more is saved or restreamed")
 
 
-def window_branch(sink: str, on_error: OnError, *, is_live: bool) -> Branch:
+def window_branch(sink: str, on_error: OnError, abort: threading.Event, *, is_live: bool) -> Branch:
     """A window; files play in real time, live video as it comes."""
     launch = (
         f"appsrc name=in ! videoconvert ! {sink} name=window sync={str(not is_live).lower()} qos=false max-lateness=-1"
     )
-    return Branch(parsed(launch), BranchHooks(on_error, _window_error), not is_live, 3)
+    return Branch(parsed(launch), BranchHooks(on_error, _window_error), not is_live, 3, abort)
 
 
 def _window_error(error: Any, _debug: str | None) -> OutputError:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,78 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(tmp_path: Path) -> Non
         assert "disk is full" in str(errors[0])
         assert len(observer.of("stage_took")) == 120
         assert len(decoded(disk / "out.mp4")) > 5
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_disk_that_hangs_holds_neither_the_reader_nor_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_live: bool
+) -> None:
+    """A pipe that nobody empties: writing to it never returns."""
+    monkeypatch.setattr("stream.gst.branch.FINISH_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("stream.gst.branch.STOP_TIMEOUT_S", 1.0)
+    with pipe_that_nobody_empties(tmp_path / "out.mp4") as path, output(save=path, is_live=is_live) as (opened, _):
+        pushed: list[int] = []
+        pusher = threading.Thread(target=push_on, args=(opened, pushed), daemon=True)
+        pusher.start()
+        wait_until_still(pushed)
+        closer = threading.Thread(target=opened.close, daemon=True)
+        closer.start()
+        for thread in (closer, pusher):
+            thread.join(60)
+            assert not thread.is_alive()
+    assert len(pushed) == 150
+
+
+def push_on(opened: VideoOutput, pushed: list[int]) -> None:
+    frames = list(samples(10, 320, 240, pattern="snow"))
+    for index in range(150):
+        opened.push(frames[index % 10], 0)
+        pushed.append(index)
+
+
+def wait_until_still(pushed: list[int]) -> None:
+    """Until nothing was pushed for a second."""
+    seen = -1
+    while not pushed or len(pushed) != seen:
+        seen = len(pushed)
+        time.sleep(1)
+
+
+@contextmanager
+def pipe_that_nobody_empties(path: Path) -> Iterator[Path]:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        yield path
+    finally:
+        while left := [thread for thread in threading.enumerate() if thread.name == "output-stop"]:
+            with suppress(BlockingIOError):
+                os.read(reader, 1 << 20)
+            left[0].join(0.01)
+        os.close(reader)
+
+
+def test_a_reader_that_waits_for_a_stalled_branch_is_let_go_when_it_does_not_finish() -> None:
+    stalled, go_on = slow_branch(waits=True), threading.Event()
+    source = stalled.pipeline.get_by_name("in")
+    source.get_static_pad("src").add_probe(
+        Gst.PadProbeType.BUFFER, lambda *_: Gst.PadProbeReturn.OK if go_on.wait(60) else Gst.PadProbeReturn.DROP
+    )
+    frames, taken = list(samples(8)), []
+    reader = threading.Thread(
+        target=lambda: taken.extend(stalled.push(frame.get_buffer(), frame.get_caps()) for frame in frames)
+    )
+    reader.start()
+    while source.get_property("current-level-buffers") < stalled.max_buffers:
+        time.sleep(0.01)
+    releasing = threading.Timer(3, go_on.set)
+    releasing.start()
+    assert not stalled.finish(0.2)
+    assert stalled.abort.is_set()
+    reader.join(30)
+    releasing.join()
+    assert not reader.is_alive()
+    assert not taken[-1]
 
 
 @contextmanager
