@@ -16,6 +16,9 @@ from stream.errors import OutputError
 from stream.types import FaceScore, Scene, StreamName, TrackId
 
 REMEMBERED_TRACKS = 4096
+LINE_START = b'{"stream":'
+"""What every line begins with: see score_record."""
+BLOCK_BYTES = 1 << 16
 
 
 def _utc_now() -> datetime:
@@ -25,8 +28,8 @@ def _utc_now() -> datetime:
 class JsonLinesSink:
     """Appends to ``path``. Each line is written at once and whole: whenever the process dies, the file is valid.
 
-    Used by one thread. Raises OutputError when the file cannot be opened, or a line cannot be written; the file then
-    ends with its last whole line.
+    Used by one thread. Raises OutputError when the file cannot be opened or is another kind of file, or a line cannot
+    be written; the file then ends with its last whole line.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], datetime] = _utc_now) -> None:
@@ -34,8 +37,7 @@ class JsonLinesSink:
         self._now = now
         self._written: OrderedDict[tuple[StreamName, TrackId], int] = OrderedDict()
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            _cut_to_whole_lines(self._file)
+            self._file = _opened(path)
         except OSError as error:
             raise OutputError(f"cannot write scores to {path}: {error.strerror}; choose another file") from error
         self._is_open = True
@@ -74,20 +76,52 @@ class JsonLinesSink:
             raise OutputError(f"scores are no longer written to {self._path}: {error.strerror}") from error
 
 
+def _opened(path: Path) -> int:
+    """A descriptor that appends whole lines. Raises OSError, and OutputError for a file of another kind."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        _cut_to_whole_lines(file, path)
+    except (OSError, OutputError):
+        os.close(file)
+        raise
+    return file
+
+
 def _is_regular(file: int) -> bool:
     """False for pipes and devices: they cannot be cut."""
     return stat.S_ISREG(os.fstat(file).st_mode)
 
 
-def _cut_to_whole_lines(file: int) -> None:
-    """An earlier run's file loses the half line that it may end with."""
+def _cut_to_whole_lines(file: int, path: Path) -> None:
+    """An earlier run's file loses the half line that it may end with; any other file stays as it is.
+
+    Raises OutputError when what would be cut is not the beginning of a score line.
+    """
     if not _is_regular(file):
         return
-    size = end = os.fstat(file).st_size
-    while end and os.pread(file, 1, end - 1) != b"\n":
-        end -= 1
-    if end < size:
-        os.ftruncate(file, end)
+    size, end = os.fstat(file).st_size, _end_of_whole_lines(file)
+    if end == size:
+        return
+    if not _begins_a_line(os.pread(file, len(LINE_START), end)):
+        raise OutputError(f"cannot add scores to {path}: it does not look like score lines; name another file")
+    os.ftruncate(file, end)
+
+
+def _end_of_whole_lines(file: int) -> int:
+    """Bytes up to and with the last line end, read backwards in blocks; 0 without one."""
+    end = os.fstat(file).st_size
+    while end:
+        start = max(0, end - BLOCK_BYTES)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _begins_a_line(tail: bytes) -> bool:
+    """Whether a dying process could have left ``tail`` of a line, be it one byte."""
+    return tail == LINE_START[: len(tail)]
 
 
 def _line(scene: Scene, face: FaceScore, time: str) -> str:

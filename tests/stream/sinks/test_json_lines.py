@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import OutputError
-from stream.sinks.json_lines import JsonLinesSink
+from stream.sinks.json_lines import LINE_START, JsonLinesSink
 from stream.types import QualityReason, Scene, TrackId, Verdict
 from tests.stream.overlay.scenes import face_of, scene_of
 
@@ -102,6 +102,32 @@ def test_half_a_line_of_an_earlier_run_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     path.write_text('{"stream":"old"}\n{"stream":"ol')
     assert [line["stream"] for line in write(path, scene_of(face_of()))] == ["old", "lobby"]
+
+
+@pytest.mark.parametrize("half", [b"{", b'{"stre', b'{"stream":"' + b"x" * 200_000])
+@pytest.mark.parametrize("whole", [b"", b'{"stream":"old"}\n'])
+def test_half_a_line_of_any_length_is_cut_off(tmp_path: Path, whole: bytes, half: bytes) -> None:
+    path = tmp_path / "scores.jsonl"
+    path.write_bytes(whole + half)
+    JsonLinesSink(path).close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "foreign", [b"my notes", b"a,b\n1,2", b'{"streams": [1]}', b"[1]", b"\x00" * 200_000, b'{"stream":"old"}\nnotes']
+)
+def test_a_foreign_file_is_refused_and_left_as_it_was(tmp_path: Path, foreign: bytes) -> None:
+    path, open_before = tmp_path / "notes.txt", len(os.listdir("/proc/self/fd"))
+    path.write_bytes(foreign)
+    with pytest.raises(OutputError, match=r"notes\.txt: it does not look like score lines; name another file"):
+        JsonLinesSink(path)
+    assert path.read_bytes() == foreign
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_every_line_begins_as_the_cut_expects(tmp_path: Path) -> None:
+    write(tmp_path / "scores.jsonl", scene_of(face_of()))
+    assert (tmp_path / "scores.jsonl").read_bytes().startswith(LINE_START)
 
 
 def test_lines_are_there_before_closing(tmp_path: Path) -> None:
