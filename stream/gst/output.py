@@ -32,11 +32,11 @@ from stream.gst.recording import (  # noqa: E402
     RAW_QUEUE,
     Encoding,
     OnError,
-    check_writable,
     encode_branch,
     file_branch,
     find_encoder,
     find_window_sink,
+    make_writable,
     window_branch,
 )
 from stream.gst.retimer import Retimer  # noqa: E402
@@ -206,7 +206,7 @@ class _Encoding:
         self._file: Branch | None = None
         self.restream: RtspRestream | None = None
         if targets.save is not None:
-            check_writable(targets.save)
+            make_writable(targets.save)
             self._file = file_branch(targets.save, on_error, abort)
         if targets.restream is not None:
             where = targets.restream

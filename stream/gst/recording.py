@@ -34,12 +34,15 @@ WINDOW_SINKS = ("glimagesink", "waylandsink", "xvimagesink", "ximagesink")
 OnError = Callable[[OutputError], None]
 
 
-def check_writable(path: Path) -> None:
-    """Raises OutputError when no file can be written at ``path``; writes nothing."""
+def make_writable(path: Path) -> None:
+    """Makes the folder of ``path`` where it is missing. Raises OutputError when no file can be written there."""
     if path.is_dir():
         raise OutputError(f"cannot save to {path}: it is a folder; give a file name such as {path / 'out.mp4'}")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot save to {path}: the folder {path.parent} does not exist; create it first")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"cannot save to {path}: the folder {path.parent} cannot be made ({error.strerror}); name another"
+        raise OutputError(why) from error
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise OutputError(f"cannot save to {path}: no permission to write there")
 

@@ -25,7 +25,7 @@ from gi.repository import Gst  # noqa: E402
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
 from stream.gst.output import OutputTargets, Restream, VideoOutput  # noqa: E402
-from stream.gst.recording import check_writable, kbps_of  # noqa: E402
+from stream.gst.recording import kbps_of, make_writable  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
@@ -406,8 +406,15 @@ def test_a_folder_that_goes_away_is_told_once(tmp_path: Path) -> None:
     assert "out.mp4" in str(errors[0])
 
 
-def test_a_missing_folder_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="does not exist; create it"), output(save=tmp_path / "no" / "out.mp4"):
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "recordings" / "today" / "out.mp4"
+    assert save(path, samples(3)) == []
+    assert len(decoded(path)) == 3
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot be made.*name another"), output(save=tmp_path / "file" / "out.mp4"):
         pass
 
 
@@ -416,8 +423,8 @@ def test_a_folder_is_never_overwritten(tmp_path: Path) -> None:
         pass
 
 
-def test_checking_a_path_writes_nothing(tmp_path: Path) -> None:
-    check_writable(tmp_path / "out.mp4")
+def test_checking_a_path_makes_no_file(tmp_path: Path) -> None:
+    make_writable(tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -425,14 +432,15 @@ def test_checking_a_path_writes_nothing(tmp_path: Path) -> None:
 def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="no permission"):
-        check_writable(tmp_path / "out.mp4")
+        make_writable(tmp_path / "out.mp4")
 
 
 def test_a_failing_target_undoes_those_that_were_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    (tmp_path / "file").touch()
     before = threading.active_count()
-    with pytest.raises(OutputError), output(save=tmp_path / "no" / "x.mp4", restream=Restream(port=0)):
+    with pytest.raises(OutputError), output(save=tmp_path / "file" / "x.mp4", restream=Restream(port=0)):
         pass
     assert threading.active_count() <= before
 
