@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import threading
 import time
 import urllib.request
@@ -73,24 +74,31 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
+PLAYING = re.compile(r'^unmask_stream_state\{state="playing",stream="test"\} 1\.0$', re.MULTILINE)
+CALLED_FAKE = re.compile(r'^unmask_windows_scored_total\{stream="test",verdict="fake"\} [1-9]', re.MULTILINE)
+
+
 def test_a_live_source_leaves_video_scores_and_metrics(tmp_path: Path) -> None:
-    scraped: list[str] = []
+    stop, sink = threading.Event(), MemorySink()
 
-    def scrape(started: Started) -> None:
-        def later() -> None:
-            time.sleep(2.5)
-            scraped.append(urllib.request.urlopen(started.metrics_url or "", timeout=5).read().decode())
+    def stop_once_the_metrics_say_it(started: Started) -> None:
+        def scrape() -> None:
+            text = ""
+            while not (PLAYING.search(text) and CALLED_FAKE.search(text)):
+                time.sleep(0.05)
+                text = urllib.request.urlopen(started.metrics_url or "", timeout=30).read().decode()
+            stop.set()
 
-        threading.Thread(target=later, daemon=True).start()
+        threading.Thread(target=scrape, daemon=True).start()
 
-    sink = MemorySink()
-    result = watch(config(tmp_path, "test", save=tmp_path / "out.mp4"), parts=parts(), sinks=[sink], on_started=scrape)
+    asked = config(tmp_path, "test", save=tmp_path / "out.mp4", duration_s=100.0)
+    result = watch(asked, parts=parts(), sinks=[sink], stop=stop, on_started=stop_once_the_metrics_say_it)
+    assert stop.is_set(), "the metrics never said that it plays and is called fake"
     assert result.exit_code == 0
-    assert frames_in(tmp_path / "out.mp4") > 30
+    assert frames_in(tmp_path / "out.mp4") > 10
     verdicts = [line["verdict"] for line in lines_of(tmp_path / "scores.jsonl")]
     assert verdicts
     assert verdicts[-1] == "fake"
-    assert 'unmask_stream_state{state="playing",stream="test"} 1.0' in scraped[0]
     assert sink.closed
 
 
