@@ -122,7 +122,7 @@ class VideoOutput:
             self._times.expect(buffer.pts, self._retimer.next(pts_ns, segment))
         if not self._drawing.push(buffer, caps):
             self._times.forget_newest()
-            self._observer.frame_dropped(self._name, "video", "newer_frame")
+            self._observer.frame_dropped(self._name, "video", "error" if self._drawing.has_failed else "newer_frame")
 
     def close(self) -> None:
         """Finish everything that was pushed: files are complete when this returns. Calling it again does nothing.

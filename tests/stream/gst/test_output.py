@@ -24,7 +24,7 @@ from gi.repository import Gst  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
-from stream.gst.output import OutputTargets, Restream, VideoOutput  # noqa: E402
+from stream.gst.output import DRAWING, OutputTargets, Restream, VideoOutput  # noqa: E402
 from stream.gst.recording import kbps_of, make_writable  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 from stream.types import StreamName  # noqa: E402
@@ -184,6 +184,21 @@ def test_frames_after_closing_are_counted_as_dropped(tmp_path: Path) -> None:
     opened.push(frames[1], 0)
     assert observer.of("frame_dropped") == [("lobby", "video", "newer_frame")]
     assert len(decoded(tmp_path / "out.mp4")) == 1
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_frames_after_drawing_has_failed_are_counted_as_errors(monkeypatch: pytest.MonkeyPatch, is_live: bool) -> None:
+    failing = "! identity error-after=2 ! capsfilter name=size"
+    monkeypatch.setattr("stream.gst.output.DRAWING", DRAWING.replace("! capsfilter name=size", failing))
+    observer, frames = ListObserver(), list(samples(6))
+    with output(observer=observer, is_live=is_live) as (opened, errors):
+        while not errors:
+            opened.push(frames[0], 0)
+        observer.events.clear()
+        for frame in frames:
+            opened.push(frame, 0)
+    assert [str(error).split(":")[0] for error in errors] == ["drawing on lobby has stopped"]
+    assert observer.of("frame_dropped") == [("lobby", "video", "error")] * 6
 
 
 def test_a_live_source_never_waits_and_every_drop_is_counted(tmp_path: Path) -> None:
