@@ -105,14 +105,14 @@ class VideoOutput:
     @property
     def url(self) -> str | None:
         """Where the drawn video is served, if it is."""
-        return next(
-            (
-                target.restream.url
-                for target in self._targets
-                if isinstance(target, _Encoding) and target.restream is not None
-            ),
-            None,
-        )
+        encoding = self._encoding
+        return encoding.restream.url if encoding is not None and encoding.restream is not None else None
+
+    @property
+    def encoder(self) -> str | None:
+        """GStreamer's name of the encoder that runs here, such as ``x264enc``; None when nothing is encoded."""
+        encoding = self._encoding
+        return None if encoding is None or encoding.has_failed else encoding.encoder
 
     def push(self, sample: Any, segment: int) -> None:
         """One decoded frame (Gst.Sample of I420 or NV12). From one thread at a time; live: returns at once."""
@@ -131,6 +131,10 @@ class VideoOutput:
         """
         self._drawing.finish()
         self._undo.close()
+
+    @property
+    def _encoding(self) -> _Encoding | None:
+        return next((target for target in self._targets if isinstance(target, _Encoding)), None)
 
     def _opened(self, targets: OutputTargets, undo: ExitStack) -> Iterator[_Window | _Encoding]:
         if targets.display:
@@ -215,6 +219,10 @@ class _Encoding:
     @property
     def has_failed(self) -> bool:
         return self._branch is not None and self._branch.has_failed
+
+    @property
+    def encoder(self) -> str:
+        return self._how.encoder.element
 
     def push(self, buffer: Any, caps: Any) -> bool:
         """Encoding begins with the first frame: its size decides the bit rate."""

@@ -24,6 +24,7 @@ from gi.repository import Gst  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
+from stream.gst.codecs import ENCODERS  # noqa: E402
 from stream.gst.output import DRAWING, OutputTargets, Restream, VideoOutput  # noqa: E402
 from stream.gst.recording import kbps_of, make_writable  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
@@ -199,6 +200,26 @@ def test_frames_after_drawing_has_failed_are_counted_as_errors(monkeypatch: pyte
             opened.push(frame, 0)
     assert [str(error).split(":")[0] for error in errors] == ["drawing on lobby has stopped"]
     assert observer.of("frame_dropped") == [("lobby", "video", "error")] * 6
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_the_encoder_that_runs_is_named(tmp_path: Path, is_served: bool) -> None:
+    targets = {"restream": Restream(port=0)} if is_served else {"save": tmp_path / "out.mp4"}
+    with output(**targets) as (opened, _):
+        named = opened.encoder
+        opened.push(next(samples(1)), 0)
+        opened.close()
+        encoding = opened._encoding
+    assert encoding is not None
+    assert encoding._branch is not None
+    running = [element.get_factory().get_name() for element in encoding._branch.pipeline.iterate_elements()]
+    assert named in running
+    assert named in [row.element for row in ENCODERS]
+
+
+def test_no_encoder_is_named_when_nothing_is_encoded() -> None:
+    with output() as (opened, _):
+        assert opened.encoder is None
 
 
 def test_a_live_source_never_waits_and_every_drop_is_counted(tmp_path: Path) -> None:
