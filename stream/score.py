@@ -82,7 +82,8 @@ def _progress() -> Progress:
         TextColumn("{task.completed:.0f} s"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)
 
 
 def score_file(path: Path, config: AppConfig, parts: Parts, *, on_progress: OnProgress = _ignore) -> FileScore:
