@@ -63,13 +63,13 @@ class BackboneRecipe(_Value):
 class HeadRecipe(_Value):
     """The window fit, on pseudo-clips."""
 
-    train_clips: int = Field(default=3000, gt=1)
-    val_clips: int = Field(default=600, gt=1)
+    train_clips: int = Field(default=2400, gt=1)
+    val_clips: int = Field(default=1600, gt=1)
     rendered: int = Field(default=8, gt=0, le=20)
-    """Slots rendered of a training clip; clips to measure with are rendered whole."""
-    directions: int = Field(default=16, gt=0)
+    """Slots rendered of each clip."""
+    directions: int = Field(default=2, gt=0)
     """Directions of feature space that the head is fitted on."""
-    epochs: int = Field(default=30, gt=0)
+    epochs: int = Field(default=15, gt=0)
     batch: int = Field(default=128, gt=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
@@ -83,11 +83,13 @@ class Recipe(_Value):
     name: str
     """The model's catalog name."""
     seed: int = 0
-    size: int = Field(default=176, ge=32)
+    size: int = Field(default=192, ge=32)
     """Side of the shipped network's input: a little more than it was trained at (Touvron et al. 2019)."""
     backbone: BackboneRecipe = BackboneRecipe()
     refine: BackboneRecipe | None = None
     """A second fit from the first one's average, such as a shorter one at a larger size."""
+    refined_share: float = Field(default=1.0, ge=0, le=1)
+    """Of the refined weights in what ships, the rest being the first fit's (Wortsman et al. 2022)."""
     head: HeadRecipe = HeadRecipe()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from engines.checkpoints.own import TrainedModel
 from engines.checkpoints.pickled import UNREADABLE, read_pickled
 from engines.export.package import neutral_spec, write_package, write_spec
 from engines.models.efficientnet_lite import FEATURE_DIM, FrameClassifier
-from engines.models.gru_head import WINDOW_SLOTS, GruHead
+from engines.models.gru_head import GruHead
 from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.spec import ModelSpec
 from engines.training.errors import TrainingError
 from engines.training.evaluate import frame_logits
 from engines.training.faces import FaceSet, open_faces
-from engines.training.fit import Progress, load_state, run_fit, start_state
+from engines.training.fit import Progress, load_state, run_fit, start_state, update_average
 from engines.training.head import find_directions, fit_head
 from engines.training.loader import BatchPlan, batches
 from engines.training.measure import calibrated_spec
@@ -75,7 +76,9 @@ class Run:
             model = self.fit_stage(FIRST_STAGE, first, start, resume=resume)
         if self.recipe.refine is None:
             return model
-        return self.fit_stage("refined", self.recipe.refine, model.train(), resume=resume)
+        refined = self.fit_stage("refined", self.recipe.refine, deepcopy(model).train(), resume=resume)
+        update_average(model, refined, 1 - self.recipe.refined_share)
+        return model.eval()
 
     def fit_windows(self, backbone: FrameClassifier, faces: FaceSet) -> ModelSpec:
         """The head stage, then calibration and measurement; writes the model folder."""
@@ -97,10 +100,10 @@ class Run:
         return fit_head(clips, directions, recipe, self.recipe.seed)
 
     def _plan(self, split: str) -> ClipPlan:
-        recipe = self.recipe.head
-        if split == "train":
-            return ClipPlan(split, recipe.train_clips, recipe.rendered, recipe.self_blended, self.recipe.seed)
-        return ClipPlan(split, recipe.val_clips, WINDOW_SLOTS, 0.0, self.recipe.seed)
+        """Measured on forged faces only: self-blended ones are for training."""
+        recipe, trains = self.recipe.head, split == "train"
+        clips = recipe.train_clips if trains else recipe.val_clips
+        return ClipPlan(split, clips, recipe.rendered, recipe.self_blended if trains else 0.0, self.recipe.seed)
 
     def _clips(self, graph: OnnxRuntimeBackend, spec: ModelSpec, faces: FaceSet, plan: ClipPlan) -> ClipFeatures:
         """Features of the planned clips, kept under the backbone's hash: a second run reads them."""

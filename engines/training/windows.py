@@ -1,7 +1,7 @@
 """Windows for the temporal head, drawn from the features of pseudo-clips.
 
-The backbone is nearly all of the cost, so only some slots of a training clip are rendered; a slot in between takes the
-features of one of its two rendered neighbours. Clips to measure with are rendered whole.
+The backbone is nearly all of the cost, so only some slots of a clip are rendered; a slot in between takes the features
+of one of its two rendered neighbours.
 """
 
 from __future__ import annotations

