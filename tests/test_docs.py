@@ -21,9 +21,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 COMMANDS = (ROOT / "stream" / "cli.py", ROOT / "build_engines.py")
 NAMED = (["watch"], ["score"], ["config", "check"])
-LATER = {"docs/overlay.png"}
-"""Made by the demo, and committed once it has been looked at."""
-
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -79,7 +76,7 @@ def test_every_make_target_exists(page: Path) -> None:
 @each_page
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
-    gone = [link for link in links if link not in LATER and not (page.parent / link).exists()]
+    gone = [link for link in links if not (page.parent / link).exists()]
     assert gone == []
 
 
@@ -87,7 +84,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_path_of_ours_exists(page: Path) -> None:
     pattern = r"(stream|engines|configs|tests|tools|bench|docs)/[\w./-]+"
     paths = [code for code in code_of(page) if re.fullmatch(pattern, code) and "NAME" not in code]
-    assert [path for path in paths if path not in LATER and not (ROOT / path).exists()] == []
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_the_readme_has_the_two_commands_and_a_line_for_each_use() -> None:

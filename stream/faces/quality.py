@@ -23,8 +23,8 @@ class QualityLimits:
     min_sharpness: float = 0.09
     """See ``sharpness``. By bench/face_quality.py none of 300 training crops is below (2 %: 0.15), even compressed hard
     (JPEG quality 15: 0.20); blurred by 3 px of 224 nearly half are, by 4 px three in four."""
-    min_brightness: float = 30.0
-    """Mean luma, 0-255."""
+    min_brightness: float = 15.0
+    """Mean luma, 0-255; hardly any training crop is darker, so the model has seen what it is shown above this."""
     max_cut_off: float = 0.25
     """Share of the crop's square that may lie outside the frame."""
     min_confidence: float = 0.5

@@ -57,7 +57,7 @@ def test_a_flat_patch_is_blurred_and_no_division_by_nothing() -> None:
 
 
 def test_a_dark_face_is_dark() -> None:
-    assert reason(pictures.portrait() // 8) is QualityReason.DARK
+    assert reason(pictures.portrait() // 16) is QualityReason.DARK
 
 
 def test_a_small_face_is_too_small_however_sharp() -> None:
