@@ -7,6 +7,7 @@ result is a model folder (checkpoint, graphs, spec) with its calibrations and me
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--backbone", type=Path, help="skip the first stage: weights of a trained backbone")
     options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         run = Run(load_recipe(options.recipe), options.data, options.scratch, options.out)
         run.train(resume=options.resume, backbone=options.backbone)

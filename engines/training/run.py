@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from engines.training.loader import BatchPlan, batches
 from engines.training.measure import calibrated_spec
 from engines.training.recipe import BackboneRecipe, Recipe
 from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
+
+log = logging.getLogger(__name__)
 
 FIRST_STAGE = "backbone"
 
@@ -112,7 +115,7 @@ class Run:
         if path.is_file():
             kept = np.load(path)
             return ClipFeatures(kept["features"], kept["frame_logits"], kept["slots"], kept["labels"])
-        print(f"rendering {plan.clips} {plan.split} clips of {plan.rendered} frames")
+        log.info("rendering %d %s clips of %d frames", plan.clips, plan.split, plan.rendered)
         clips = embed_clips(graph, spec, faces, plan)
         np.savez(path, **vars(clips))
         return clips

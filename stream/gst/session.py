@@ -90,6 +90,7 @@ class GstSession:
         self._pipeline: Any = _parsed(launch.text)
         self._sink: Any = self._pipeline.get_by_name("frames")
         self._connect(self._pipeline, "deep-element-added", self._on_element)
+        self._is_pictureless = False
         self._set_up_source(launch)
         self._set_up_sink()
 
@@ -123,7 +124,7 @@ class GstSession:
             raise self._failure
         message = self._pipeline.get_bus().pop_filtered(Gst.MessageType.ERROR | Gst.MessageType.EOS)
         if message is None:
-            return None
+            return NO_VIDEO if self._is_pictureless and not self._has_video else None
         if message.type == Gst.MessageType.EOS:
             return END if self._has_video else NO_VIDEO
         return self._translated(_gst_error(message))
@@ -148,6 +149,9 @@ class GstSession:
         self._handlers.append((target, target.connect(signal, callback)))
 
     def _set_up_source(self, launch: Launch) -> None:
+        decode = self._pipeline.get_by_name("decode")
+        if decode is not None:
+            self._connect(decode, "no-more-pads", self._on_all_pads)
         source = self._pipeline.get_by_name("source")
         if source is None:
             return
@@ -158,6 +162,10 @@ class GstSession:
             self._connect(source, "source-setup", lambda _, fetcher: _log_in(fetcher, launch))
         if GObject.signal_lookup("select-stream", source):
             self._connect(source, "select-stream", _is_video_stream)
+
+    def _on_all_pads(self, decode: Any) -> None:
+        """Sound alone may neither fail nor end: nothing is linked that could tell."""
+        self._is_pictureless = not any(pad.is_linked() for pad in decode.srcpads)
 
     def _set_up_sink(self) -> None:
         if self._on_sample is None and self._on_waiting is None:

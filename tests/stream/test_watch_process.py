@@ -188,6 +188,7 @@ def lost_cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dic
             }
 
         unmask.wait_for(lambda: len(lines()) == len(shown), "line for each lost camera")
+        unmask.wait_for(lambda: any("reconnecting" in line for line in unmask.told()), "lost camera in the table")
         code = unmask.end(signal.SIGTERM)
         yield lines(), unmask, code
 
