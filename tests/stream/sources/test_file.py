@@ -202,15 +202,17 @@ def _sound_only(path: Path) -> None:
     play(f"audiotestsrc num-buffers=40 ! avenc_aac ! mp4mux ! filesink location={path}")
 
 
+RACY = pytest.mark.xfail(strict=False, reason="now and then never told on a busy machine: cause not found, open")
+
+
 @pytest.mark.timeout(30)
-@pytest.mark.xfail(strict=False, reason="GStreamer now and then tells nothing of a broken mp4: known, open")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (_text, "is not a video"),
         (_noise, "is not a video"),
-        (_index_missing, "cut off"),
-        (_sound_only, "has no video"),
+        pytest.param(_index_missing, "cut off", marks=RACY),
+        pytest.param(_sound_only, "has no video", marks=RACY),
     ],
 )
 def test_what_is_no_video_fails_with_one_clear_line(tmp_path: Path, make: object, words: str) -> None:
