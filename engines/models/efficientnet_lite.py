@@ -54,10 +54,14 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The globally average-pooled features."""
+        return self.feature_map(x).mean((2, 3))
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, 1280, ceil(H / 32), ceil(W / 32)): the features before they are pooled."""
         x = _relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
-        return _relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+        return _relu6(self._bn1(self._conv_head(x)))
 
 
 class FrameClassifier(EfficientNetLite0):

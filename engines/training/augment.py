@@ -6,11 +6,25 @@ One distribution for reals and fakes: ``augmented`` is never told the label.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from engines.training.degrade import Rgb, Rng, add_noise, as_rgb, blur, gamma, jpeg, sharpen, shift_colour, squash
+from engines.training.degrade import (
+    Floats,
+    Rgb,
+    Rng,
+    add_noise,
+    as_rgb,
+    blur,
+    gamma,
+    jpeg,
+    sharpen,
+    shift_colour,
+    squash,
+)
 
 SMALLEST_CROP = 0.72
 _SOFTEN_BELOW = 0.75
@@ -30,12 +44,35 @@ class Framing:
     """Counter-clockwise turn about the centre."""
 
 
+@dataclass(frozen=True)
+class View:
+    """A framing, and whether it is seen in a mirror."""
+
+    framing: Framing
+    mirrored: bool
+
+    def of(self, rgb: Rgb, size: int) -> Rgb:
+        """(H, H, 3) to (size, size, 3)."""
+        return self._turned(frame_face(rgb, self.framing, size))
+
+    def of_mask(self, mask: Floats, side: int, size: int) -> Floats:
+        """(M, M) mask of a still of ``side`` pixels to (size, size); outside the still it is 0."""
+        matrix = _matrix(self.framing, size)
+        matrix[:, :2] *= side / mask.shape[0]
+        return np.asarray(self._turned(cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR)), np.float32)
+
+    def _turned(self, picture: Any) -> Any:
+        return np.ascontiguousarray(picture[:, ::-1]) if self.mirrored else picture
+
+
 def augmented(rng: Rng, rgb: Rgb, size: int, degradation: float = 1.0) -> Rgb:
     """(H, H, 3) RGB to (size, size, 3): a random framing, mirror, and stream."""
-    framed = frame_face(rgb, random_framing(rng, rgb.shape[0]), size)
-    if rng.random() < 0.5:
-        framed = np.ascontiguousarray(framed[:, ::-1])
-    return through_a_stream(rng, framed, degradation)
+    return through_a_stream(rng, random_view(rng, rgb.shape[0]).of(rgb, size), degradation)
+
+
+def random_view(rng: Rng, side: int) -> View:
+    """A random framing, mirrored in half of the cases."""
+    return View(random_framing(rng, side), bool(rng.random() < 0.5))
 
 
 def random_framing(rng: Rng, side: int) -> Framing:
@@ -48,12 +85,21 @@ def random_framing(rng: Rng, side: int) -> Framing:
 
 def frame_face(rgb: Rgb, framing: Framing, size: int) -> Rgb:
     """Cut and resize in one step; what lies outside is mirrored in."""
+    if size / framing.side < _SOFTEN_BELOW:
+        rgb = as_rgb(cv2.GaussianBlur(rgb, (0, 0), 0.45))
+    return as_rgb(
+        cv2.warpAffine(
+            rgb, _matrix(framing, size), (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+    )
+
+
+def _matrix(framing: Framing, size: int) -> NDArray[np.float64]:
+    """(2, 3) from pixels of the still to pixels of a (size, size) picture."""
     scale = size / framing.side
     matrix = np.asarray(cv2.getRotationMatrix2D((framing.cx, framing.cy), framing.degrees, scale), np.float64)
     matrix[:, 2] += size / 2 - np.array([framing.cx, framing.cy])
-    if scale < _SOFTEN_BELOW:
-        rgb = as_rgb(cv2.GaussianBlur(rgb, (0, 0), 0.45))
-    return as_rgb(cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    return matrix
 
 
 def through_a_stream(rng: Rng, rgb: Rgb, degradation: float = 1.0) -> Rgb:

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 from engines.checkpoints.pickled import UNREADABLE, read_pickled
 from engines.models.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, FrameClassifier
+from engines.training.depthwise import with_fast_depthwise
 from engines.training.errors import TrainingError
 from engines.training.loader import Batch
+from engines.training.localise import LocalisingClassifier, localisation_loss
+from engines.training.memory import keep_freed_memory
 from engines.training.recipe import BackboneRecipe, Optimiser
 
 Report = Callable[[str], None]
@@ -27,7 +30,7 @@ _LOSS_MEMORY = 0.98
 class FitState:
     """Everything that a step reads and writes; ``step`` is the next one to take."""
 
-    model: FrameClassifier
+    model: LocalisingClassifier
     average: FrameClassifier
     """Exponential moving average of the weights: what is kept in the end."""
     optimiser: torch.optim.Optimizer
@@ -37,14 +40,16 @@ class FitState:
 
 def start_state(model: FrameClassifier, recipe: BackboneRecipe) -> FitState:
     """A fresh run from the given weights."""
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     average = FrameClassifier()
     average.load_state_dict(model.state_dict())
-    optimiser = _adamw(model, recipe.optimiser)
+    fitted = LocalisingClassifier(model)
+    fitted.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    with_fast_depthwise(fitted)
+    optimiser = _adamw(fitted, recipe.optimiser)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.optimiser.learning_rate, total_steps=recipe.steps, pct_start=recipe.optimiser.warmup
     )
-    return FitState(model, average, optimiser, schedule)
+    return FitState(fitted, average, optimiser, schedule)
 
 
 def save_state(path: Path, state: FitState) -> None:
@@ -76,20 +81,22 @@ def load_state(path: Path, state: FitState) -> None:
         raise TrainingError(f"cannot resume from {path} ({type(error).__name__}): start without --resume") from error
 
 
-def take_step(state: FitState, batch: Batch, optimiser: Optimiser) -> float:
-    """Forward, backward, update, average. Gives the loss."""
+def take_step(state: FitState, batch: Batch, recipe: BackboneRecipe) -> float:
+    """Forward, backward, update, average. Gives the loss on whether, without that on where."""
     state.model.train()
+    optimiser = recipe.optimiser
     with torch.autocast("cpu", torch.bfloat16):
-        logits = state.model(network_input(batch.rgb))
-    loss = smoothed_loss(logits.float()[:, 0], torch.from_numpy(batch.labels), optimiser.label_smoothing)
+        logits, where = state.model(network_input(batch.rgb))
+    whether = smoothed_loss(logits.float(), torch.from_numpy(batch.labels), optimiser.label_smoothing)
+    loss = whether + recipe.localisation * localisation_loss(where.float(), torch.from_numpy(batch.changed))
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     nn.utils.clip_grad_norm_(state.model.parameters(), optimiser.clip_norm)
     state.optimiser.step()
     state.schedule.step()
-    update_average(state.average, state.model, ramped_decay(optimiser.ema_decay, state.step))
+    update_average(state.average, state.model.classifier, ramped_decay(optimiser.ema_decay, state.step))
     state.step += 1
-    return float(loss.detach())
+    return float(whether.detach())
 
 
 def network_input(rgb: NDArray[np.uint8]) -> Tensor:
@@ -157,8 +164,9 @@ def run_fit(
     state: FitState, source: Iterable[Batch], recipe: BackboneRecipe, checkpoint: Path, progress: Progress
 ) -> None:
     """Take a step for each batch; checkpoint now and then, and at the end."""
+    keep_freed_memory()
     for batch in source:
-        loss = take_step(state, batch, recipe.optimiser)
+        loss = take_step(state, batch, recipe)
         progress.note(state.step, loss, float(state.schedule.get_last_lr()[0]))
         if state.step % recipe.checkpoint_every == 0 or state.step == recipe.steps:
             save_state(checkpoint, state)

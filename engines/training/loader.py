@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.augment import augmented
+from engines.training.augment import random_view, through_a_stream
+from engines.training.changes import cells, changed_part, unknown, untouched
+from engines.training.degrade import Floats, Rgb, Rng
 from engines.training.errors import TrainingError
 from engines.training.faces import FaceSet, open_faces
 from engines.training.pairing import Pair, Pairing
 from engines.training.recipe import BackboneRecipe
-from engines.training.self_blend import self_blended
+from engines.training.self_blend import blended_with_itself
 
 _AHEAD = 8
 _PATIENCE_S = 120.0
@@ -43,6 +45,8 @@ class Batch:
     """(N, S, S, 3)"""
     labels: NDArray[np.float32]
     """(N,) 1 = fake."""
+    changed: NDArray[np.float32]
+    """(N, G, G) where a forgery changed the picture, 0-1; NaN where that is unknown."""
 
 
 class BatchMaker:
@@ -57,13 +61,28 @@ class BatchMaker:
     def batch(self, step: int) -> Batch:
         """Real and fake alternate, pair by pair."""
         rng = np.random.default_rng((self._seed, 3, step))
-        pictures = [picture for pair in self._pairing.batch(step) for picture in self._pictures(rng, pair)]
-        return Batch(np.stack(pictures), np.tile(np.array([0, 1], np.float32), len(pictures) // 2))
+        items = [item for pair in self._pairing.batch(step) for item in self._items(rng, pair)]
+        pictures, changes = zip(*items, strict=True)
+        labels = np.tile(np.array([0, 1], np.float32), len(pictures) // 2)
+        return Batch(np.stack(pictures), labels, np.stack(changes))
 
-    def _pictures(self, rng: np.random.Generator, pair: Pair) -> list[NDArray[np.uint8]]:
+    def _items(self, rng: Rng, pair: Pair) -> list[tuple[Rgb, Floats]]:
+        """The real and the fake, each with its map of changes."""
         real = self._face(pair.real)
-        fake = self_blended(rng, real) if pair.fake is None else self._face(pair.fake)
-        return [augmented(rng, rgb, self._size, self._degradation) for rgb in (real, fake)]
+        fake, part = self._fake(rng, real, pair)
+        view = random_view(rng, real.shape[0])
+        genuine = through_a_stream(rng, view.of(real, self._size), self._degradation), untouched(self._size)
+        view = random_view(rng, fake.shape[0])
+        forged = through_a_stream(rng, view.of(fake, self._size), self._degradation)
+        if part is None:
+            return [genuine, (forged, unknown(self._size))]
+        return [genuine, (forged, cells(view.of_mask(part, fake.shape[0], self._size), self._size))]
+
+    def _fake(self, rng: Rng, real: Rgb, pair: Pair) -> tuple[Rgb, Floats | None]:
+        if pair.fake is None:
+            return blended_with_itself(rng, real)
+        fake = self._face(pair.fake)
+        return fake, changed_part(real, fake)
 
     def _face(self, row: int) -> NDArray[np.uint8]:
         return np.array(self._pixels[self._rows[row]])

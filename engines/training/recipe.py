@@ -48,6 +48,8 @@ class BackboneRecipe(_Value):
     """Pictures seen in all."""
     degradation: float = Field(default=1.0, ge=0, le=1)
     """Scales how often a picture is degraded as by a stream; 0 never."""
+    localisation: float = Field(default=0.0, ge=0)
+    """Weight of the loss on where a fake was changed, beside the loss on whether."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     threads: int = Field(default=2, gt=0)
     checkpoint_every: int = Field(default=300, gt=0)
@@ -85,6 +87,8 @@ class Recipe(_Value):
     seed: int = 0
     size: int = Field(default=192, ge=32)
     """Side of the shipped network's input: a little more than it was trained at (Touvron et al. 2019)."""
+    start: str = "imagenet"
+    """Weights that the first fit begins with: ``imagenet``, or a catalog name or model folder to go on from."""
     backbone: BackboneRecipe = BackboneRecipe()
     refine: BackboneRecipe | None = None
     """A second fit from the first one's average, such as a shorter one at a larger size."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engines.catalog import BACKBONE_FILE
+from engines.catalog import BACKBONE_FILE, model_folder
 from engines.checkpoints.imagenet import imagenet_file, load_imagenet
-from engines.checkpoints.own import TrainedModel
+from engines.checkpoints.own import TrainedModel, load_checkpoint
 from engines.checkpoints.pickled import UNREADABLE, read_pickled
-from engines.export.package import neutral_spec, write_package, write_spec
+from engines.export.package import CHECKPOINT_FILE, neutral_spec, write_package, write_spec
 from engines.models.efficientnet_lite import FEATURE_DIM, FrameClassifier
 from engines.models.gru_head import GruHead
 from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
@@ -74,14 +74,22 @@ class Run:
         if given:
             model = _read_backbone(given)
         else:
-            start = FrameClassifier(first.dropout)
-            load_imagenet(start, imagenet_file())
-            model = self.fit_stage(FIRST_STAGE, first, start, resume=resume)
+            model = self.fit_stage(FIRST_STAGE, first, self._start(first.dropout), resume=resume)
         if self.recipe.refine is None:
             return model
         refined = self.fit_stage("refined", self.recipe.refine, deepcopy(model).train(), resume=resume)
         update_average(model, refined, 1 - self.recipe.refined_share)
         return model.eval()
+
+    def _start(self, dropout: float) -> FrameClassifier:
+        """What the first fit begins with."""
+        model = FrameClassifier(dropout)
+        if self.recipe.start == "imagenet":
+            load_imagenet(model, imagenet_file())
+        else:
+            stored = load_checkpoint(model_folder(self.recipe.start) / CHECKPOINT_FILE)
+            model.load_state_dict(stored.backbone.state_dict())
+        return model
 
     def fit_windows(self, backbone: FrameClassifier, faces: FaceSet) -> ModelSpec:
         """The head stage, then calibration and measurement; writes the model folder."""

@@ -17,9 +17,15 @@ FAINTEST_MASK = 0.3
 
 def self_blended(rng: Rng, rgb: Rgb) -> Rgb:
     """A fake made of one real face."""
+    return blended_with_itself(rng, rgb)[0]
+
+
+def blended_with_itself(rng: Rng, rgb: Rgb) -> tuple[Rgb, Floats]:
+    """A fake made of one real face, and the mask (H, W) in 0-1 that it was blended through."""
     source, target = _changed_source(rng, rgb), _changed_target(rng, rgb)
-    mask = _visible_mask(rng, rgb.shape[0])[..., None]
-    return (source * mask + target * (1 - mask) + 0.5).astype(np.uint8)
+    mask = _visible_mask(rng, rgb.shape[0])
+    opacity = mask[..., None]
+    return (source * opacity + target * (1 - opacity) + 0.5).astype(np.uint8), mask
 
 
 def blend_mask(rng: Rng, side: int) -> Floats:
