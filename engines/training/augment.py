@@ -1,6 +1,6 @@
 """What a video stream does to a face crop: framing, resolution, light, noise, compression.
 
-One distribution for reals and fakes: ``augmented`` is never told the label.
+One distribution for reals and fakes: nothing here is told the label.
 """
 
 from __future__ import annotations
@@ -63,11 +63,6 @@ class View:
 
     def _turned(self, picture: Any) -> Any:
         return np.ascontiguousarray(picture[:, ::-1]) if self.mirrored else picture
-
-
-def augmented(rng: Rng, rgb: Rgb, size: int, degradation: float = 1.0) -> Rgb:
-    """(H, H, 3) RGB to (size, size, 3): a random framing, mirror, and stream."""
-    return through_a_stream(rng, random_view(rng, rgb.shape[0]).of(rgb, size), degradation)
 
 
 def random_view(rng: Rng, side: int) -> View:

@@ -5,17 +5,33 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from engines.training.augment import SMALLEST_CROP, Framing, augmented, frame_face, random_framing, through_a_stream
+from engines.training.augment import (
+    SMALLEST_CROP,
+    Framing,
+    View,
+    frame_face,
+    random_framing,
+    random_view,
+    through_a_stream,
+)
 from engines.training.degrade import Rgb, Rng, add_noise, blur, gamma, jpeg, sharpen, shift_colour, squash
 from engines.training.self_blend import blend_mask, self_blended
 
 FACE: Rgb = np.ascontiguousarray(astronaut()[0:224, 110:334])
+
+
+def augmented(rng: Rng, rgb: Rgb, size: int) -> Rgb:
+    """All that happens to a training picture."""
+    return through_a_stream(rng, random_view(rng, rgb.shape[0]).of(rgb, size))
+
+
 CHANGES: dict[str, Callable[[Rng, Rgb], Rgb]] = {
     "colour": lambda rng, rgb: shift_colour(rng, rgb, 0.12),
     "squash": lambda rng, rgb: squash(rng, rgb, 0.4),
@@ -47,7 +63,22 @@ def test_a_change_gives_a_picture_and_leaves_its_input_alone(name: str) -> None:
 
 
 def test_reals_and_fakes_pass_through_one_function_that_is_not_told_the_label() -> None:
-    assert list(inspect.signature(augmented).parameters) == ["rng", "rgb", "size", "degradation"]
+    assert list(inspect.signature(through_a_stream).parameters) == ["rng", "rgb", "degradation"]
+    assert list(inspect.signature(random_view).parameters) == ["rng", "side"]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_mask_is_seen_as_its_picture_is(mirrored: bool) -> None:
+    """A white patch painted on a still and given as a mask, of the still's size or of half of it, stay together."""
+    mask = np.zeros((224, 224), np.float32)
+    cv2.ellipse(mask, (90, 130), (40, 25), 0, 0, 360, (1.0,), -1)
+    view = View(Framing(105, 120, 170, degrees=7), mirrored)
+    painted = view.of(np.repeat((mask * 255).astype(np.uint8)[..., None], 3, 2), 192)[..., 0] / 255
+    halved = cv2.resize(mask, (112, 112), interpolation=cv2.INTER_AREA)
+    for drawn in (mask, halved):
+        seen = view.of_mask(np.asarray(drawn, np.float32), 224, 192)
+        assert np.abs(seen - painted).mean() < 0.01
+        assert seen.mean() > 0.05
 
 
 def test_without_degradation_a_stream_changes_nothing() -> None:
