@@ -6,7 +6,7 @@ One distribution for reals and fakes: nothing here is told the label.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -25,6 +25,8 @@ from engines.training.degrade import (
     shift_colour,
     squash,
 )
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 SMALLEST_CROP = 0.72
 _SOFTEN_BELOW = 0.75
@@ -59,9 +61,10 @@ class View:
         """(M, M) mask of a still of ``side`` pixels to (size, size); outside the still it is 0."""
         matrix = _matrix(self.framing, size)
         matrix[:, :2] *= side / mask.shape[0]
-        return np.asarray(self._turned(cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR)), np.float32)
+        framed = np.asarray(cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR), np.float32)
+        return self._turned(framed)
 
-    def _turned(self, picture: Any) -> Any:
+    def _turned(self, picture: NDArray[Scalar]) -> NDArray[Scalar]:
         return np.ascontiguousarray(picture[:, ::-1]) if self.mirrored else picture
 
 
