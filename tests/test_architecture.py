@@ -88,6 +88,7 @@ OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
+    "dlib": {"engines.training"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
@@ -147,8 +148,8 @@ EXTRAS = {
 }
 """Rooms that need an extra of pyproject.toml."""
 FROM_THE_SYSTEM = {"gi"}
-BROUGHT_WITH = {"google": "onnx", "pydantic_core": "pydantic"}
-"""Inseparable: ONNX's values are protobuf's, pydantic's errors are its core's."""
+BROUGHT_WITH = {"dlib": "dlib-bin", "google": "onnx", "pydantic_core": "pydantic"}
+"""Inseparable: ONNX's values are protobuf's, pydantic's errors are its core's; dlib-bin does not say what it holds."""
 
 SHAPELESS = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 MACHINE_PATHS = re.compile(r"/(?:work|home|root|Users)/(?!me\b)[a-z]")

@@ -24,7 +24,7 @@ from engines.training.evaluate import frame_logits
 from engines.training.faces import FaceSet, open_faces
 from engines.training.fit import Progress, load_state, run_fit, start_state, update_average
 from engines.training.head import find_directions, fit_head
-from engines.training.loader import BatchPlan, batches
+from engines.training.loader import BatchPlan, batches, needed_landmarks
 from engines.training.measure import calibrated_spec
 from engines.training.recipe import BackboneRecipe, Recipe
 from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
@@ -62,6 +62,7 @@ class Run:
         if resume and (checkpoint.is_file() or name == FIRST_STAGE):
             load_state(checkpoint, state)
         plan = BatchPlan(self.data, self.scratch, recipe, seed)
+        needed_landmarks(open_faces(self.data, self.scratch), plan)  # here, where the log is seen
         progress = Progress(self.out / f"{name}.csv", recipe.steps, 2 * recipe.sampling.pairs)
         with batches(plan, state.step, recipe.steps) as source:
             run_fit(state, source, recipe, checkpoint, progress)
