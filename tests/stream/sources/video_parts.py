@@ -86,6 +86,16 @@ def turned(path: Path) -> Path:
     return path
 
 
+def sample_of(pts_ns: int, width: int = 16, height: int = 16) -> Any:
+    """A grey I420 Gst.Sample."""
+    buffer = Gst.Buffer.new_wrapped(bytes([128]) * (width * height * 3 // 2))
+    buffer.pts = pts_ns
+    caps = Gst.Caps.from_string(f"video/x-raw,format=I420,width={width},height={height},framerate=30/1")
+    segment = Gst.Segment()
+    segment.init(Gst.Format.TIME)
+    return Gst.Sample.new(buffer, caps, segment, None)
+
+
 def wait_until(is_so: Callable[[], Any], what: str) -> None:
     """Fails the test when it does not become so in a long time."""
     deadline = time.monotonic() + PATIENCE_S
