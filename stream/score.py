@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from stream.config import AppConfig
-from stream.errors import SourceError, UnmaskError, UsageError
+from stream.errors import UnmaskError, UsageError
 from stream.observers import StreamFacts
 from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.pipeline import Analyzer, StreamAnalysis
@@ -28,8 +28,6 @@ READ_TIMEOUT_S = 0.5
 """How long to wait for a frame before asking whether the file has ended."""
 NOT_YET_S = 0.005
 """Between two questions: at its end a decoder answers at once, a moment before it says that it has ended."""
-STALLED_AFTER_S = 60.0
-"""Silence after which a file is given up."""
 
 OnProgress = Callable[[float, float | None], None]
 """Told the seconds done and the file's length in seconds, None while that is not known."""
@@ -118,14 +116,10 @@ def summary_of(file: str, tracks: Sequence[TrackSummary], warning: str | None = 
 
 
 def _run_through(source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress) -> None:
-    heard_s = time.monotonic()
     while source.state is not StreamState.ENDED:
         frame = source.read(READ_TIMEOUT_S)
         if frame is not None:
             _analyse(frame, source, analyzer, analysis, on_progress)
-            heard_s = time.monotonic()
-        elif time.monotonic() - heard_s > STALLED_AFTER_S:
-            raise SourceError(f"no frame for {STALLED_AFTER_S:.0f} s: is the file damaged?", reason="stalled")
         else:
             time.sleep(NOT_YET_S)
 

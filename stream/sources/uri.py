@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def _from_path(text: str) -> SourceUri:
         raise UsageError(f"no source given: use one of {KNOWN}")
     if re.fullmatch(r"/dev/video\d+", text):
         return SourceUri("webcam", text)
-    return SourceUri("file", str(Path(text).expanduser()))
+    return SourceUri("file", str(Path(os.path.expanduser(text))))  # Path.expanduser raises where ~name is nobody
 
 
 def _webcam(detail: str) -> SourceUri:
