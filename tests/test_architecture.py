@@ -69,6 +69,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sinks": VALUES,
     "stream.metrics": VALUES,
     "stream.contact_sheet": {"engines.preprocess", "stream.errors"},
+    "stream.models_table": {"engines.catalog", "engines.errors", "engines.model_store", "engines.spec"},
     "stream.config_file": {"stream.errors"},
     "stream.config": {"engines.spec", "stream.config_file", "stream.errors", "stream.scoring"},
 }
