@@ -1,8 +1,8 @@
 """Every row as exported: ONNX Runtime gives torch's numbers, and the spec says what the networks are.
 
 Networks that take any input are exported small. LARGE_EXPORTS=1 adds the predecessors' CNNs at full size (51 and 206
-million parameters, the second one in minutes and 6 GB of memory), of which small stand-ins of the same code are exported
-otherwise, and the rows whose backbone another row exports anyway.
+million parameters, the second one in minutes and 6 GB of memory), of which small stand-ins of the same code are
+exported otherwise, and the rows whose backbone another row exports anyway.
 """
 
 from __future__ import annotations
