@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unmask {version('unmask')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_watch, _add_score, _add_demo, _add_doctor, _add_config):
+    for add in (_add_watch, _add_score, _add_models, _add_demo, _add_doctor, _add_config):
         add(commands)
     return parser
 
@@ -131,6 +131,14 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per file instead")
     _add_detector_options(parser)
     parser.set_defaults(run=_score)
+
+
+def _add_models(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "models", help="which models there are, which have weights here, and how good they are"
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=_models)
 
 
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -206,6 +214,24 @@ def _score(options: argparse.Namespace) -> int:
     from stream.watch_options import score_config
 
     return score_files(options.files, score_config(options), as_json=options.json)
+
+
+def _models(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from stream.models_table import model_rows, models_table
+
+    rows = model_rows()
+    if options.json:
+        print(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        Console().print(models_table(rows))
+    for row in rows:
+        if row.problem is not None:
+            print(f"unmask: {row.problem}", file=sys.stderr)
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:

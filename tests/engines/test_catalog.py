@@ -72,7 +72,7 @@ def test_a_closed_model_refuses_to_run(tmp_path: Path) -> None:
         model.backbone.infer({"crops": np.zeros((1, 3, SIZE, SIZE), np.float32)})
 
 
-@pytest.mark.parametrize("name", sorted(CATALOG))
+@pytest.mark.parametrize("name", [name for name, row in CATALOG.items() if row.folder.is_dir()])
 def test_every_shipped_model_loads_and_gives_finite_numbers(name: str) -> None:
     model = open_model(name)
     pixels, window = model.spec.pixels, model.spec.window
