@@ -37,6 +37,10 @@ class BatchPlan:
     scratch: Path
     recipe: BackboneRecipe
     seed: int
+    force_leaky_split: bool = False
+
+    def open_faces(self) -> FaceSet:
+        return open_faces(self.root, self.scratch, force_leaky_split=self.force_leaky_split)
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +138,7 @@ def _next(queue: mp.Queue[Batch], worker: mp.process.BaseProcess) -> Batch:
 
 def _produce(plan: BatchPlan, start: int, stop: int, queue: mp.Queue[Batch]) -> None:
     cv2.setNumThreads(1)
-    faces = open_faces(plan.root, plan.scratch)
+    faces = plan.open_faces()
     maker = BatchMaker(faces, plan.recipe, plan.seed, needed_landmarks(faces, plan))
     for step in range(start, stop):
         if not _put(queue, maker.batch(step)):

@@ -42,12 +42,13 @@ class Run:
     data: Path
     scratch: Path
     out: Path
+    force_leaky_split: bool = False
 
     def train(self, *, resume: bool = False, backbone: Path | None = None) -> ModelSpec:
         """All stages. ``backbone`` names finished weights of the first one to use instead. Raises EngineError."""
         self.out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)  # of the frame head's start
-        faces = open_faces(self.data, self.scratch)
+        faces = open_faces(self.data, self.scratch, force_leaky_split=self.force_leaky_split)
         return self.fit_windows(self._backbone(resume, backbone), faces)
 
     def fit_stage(self, name: str, recipe: BackboneRecipe, model: FrameClassifier, *, resume: bool) -> FrameClassifier:
@@ -61,8 +62,8 @@ class Run:
         state = start_state(model, recipe)
         if resume and (checkpoint.is_file() or name == FIRST_STAGE):
             load_state(checkpoint, state)
-        plan = BatchPlan(self.data, self.scratch, recipe, seed)
-        needed_landmarks(open_faces(self.data, self.scratch), plan)  # here, where the log is seen
+        plan = BatchPlan(self.data, self.scratch, recipe, seed, self.force_leaky_split)
+        needed_landmarks(plan.open_faces(), plan)  # here, where the log is seen
         progress = Progress(self.out / f"{name}.csv", recipe.steps, 2 * recipe.sampling.pairs)
         with batches(plan, state.step, recipe.steps) as source:
             run_fit(state, source, recipe, checkpoint, progress)
