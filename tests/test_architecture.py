@@ -77,6 +77,7 @@ COMPOSERS = [
     "stream.watch_options",
     "stream.parts",
     "stream.score",
+    "stream.dataset",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -137,7 +138,7 @@ LOUD |= {"time", "urllib.request"}
 LOUD_CALLS = {"open", "print", "input"}
 
 SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
-SPEAKERS = {"stream.cli", "stream.score", "stream.demo", "stream.doctor"}
+SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
     "stream.demo": "demo",
