@@ -89,6 +89,7 @@ OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
+    "av": {"engines.training"},
     "dlib": {"engines.training"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},

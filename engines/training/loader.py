@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.augment import random_view, through_a_stream
+from engines.training.augment import Odds, random_view, through_a_stream
 from engines.training.changes import cells, changed_part, unknown, untouched
 from engines.training.degrade import Floats, Rgb, Rng
 from engines.training.errors import TrainingError
@@ -63,6 +63,7 @@ class BatchMaker:
         rows = faces.rows("train")
         self._pixels, self._rows = faces.pixels, rows
         self._size, self._degradation, self._seed = recipe.size, recipe.degradation, seed
+        self._odds = Odds(recipe.h264, recipe.exposure, recipe.colour)
         self._points = None if landmarks is None else landmarks[rows]
         self._landmark_masks = recipe.sampling.landmark_masks
         chosen = [faces.faces[row] for row in rows]
@@ -82,12 +83,15 @@ class BatchMaker:
         real = self._face(pair.real)
         fake, part = self._fake(rng, real, pair)
         view = random_view(rng, real.shape[0])
-        genuine = through_a_stream(rng, view.of(real, self._size), self._degradation), untouched(self._size)
+        genuine = self._sent(rng, view.of(real, self._size)), untouched(self._size)
         view = random_view(rng, fake.shape[0])
-        forged = through_a_stream(rng, view.of(fake, self._size), self._degradation)
+        forged = self._sent(rng, view.of(fake, self._size))
         if part is None:
             return [genuine, (forged, unknown(self._size))]
         return [genuine, (forged, cells(view.of_mask(part, fake.shape[0], self._size), self._size))]
+
+    def _sent(self, rng: Rng, rgb: Rgb) -> Rgb:
+        return through_a_stream(rng, rgb, self._degradation, self._odds)
 
     def _fake(self, rng: Rng, real: Rgb, pair: Pair) -> tuple[Rgb, Floats | None]:
         if pair.fake is not None:

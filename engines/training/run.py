@@ -116,11 +116,13 @@ class Run:
         """Measured on forged faces only: self-blended ones are for training."""
         recipe, trains = self.recipe.head, split == "train"
         clips = recipe.train_clips if trains else recipe.val_clips
-        return ClipPlan(split, clips, recipe.rendered, recipe.self_blended if trains else 0.0, self.recipe.seed)
+        blended, seed = recipe.self_blended if trains else 0.0, self.recipe.seed
+        return ClipPlan(split, clips, recipe.rendered, blended, seed, recipe.h264)
 
     def _clips(self, graph: OnnxRuntimeBackend, spec: ModelSpec, faces: FaceSet, plan: ClipPlan) -> ClipFeatures:
         """Features of the planned clips, kept under the backbone's hash: a second run reads them."""
         name = f"{plan.split}-{plan.clips}-{plan.rendered}-{plan.seed}-{spec.files[BACKBONE_FILE][:12]}"
+        name += f"-h264-{plan.h264:g}" if plan.h264 else ""
         path = self.out / f"clips-{name}.npz"
         if path.is_file():
             kept = np.load(path)
