@@ -69,7 +69,7 @@ class View:
 
     def of(self, rgb: Rgb, size: int) -> Rgb:
         """(H, H, 3) to (size, size, 3)."""
-        return self._turned(frame_face(rgb, self.framing, size))
+        return as_rgb(self._turned(frame_face(rgb, self.framing, size)))
 
     def of_mask(self, mask: Floats, side: int, size: int) -> Floats:
         """(M, M) mask of a still of ``side`` pixels to (size, size); outside the still it is 0."""

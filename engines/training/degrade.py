@@ -59,7 +59,8 @@ def gamma(rgb: Rgb, exponent: float) -> Rgb:
 def expose(rgb: Rgb, stops: float) -> Rgb:
     """More or less light on the sensor, in stops, through a curve of 2.2: highlights clip as they do there."""
     gain = 2.0 ** (stops / 2.2)
-    return np.clip(np.arange(256) * gain + 0.5, 0, 255).astype(np.uint8)[rgb]
+    curve = to_bytes(np.arange(256, dtype=np.float32) * np.float32(gain) + np.float32(0.5))
+    return curve[rgb]
 
 
 def tint(rng: Rng, rgb: Rgb, strength: float) -> Rgb:

@@ -23,7 +23,7 @@ _RATE = 25
 
 def h264(rng: Rng, rgb: Rgb, crf: int) -> Rgb:
     """An (H, W, 3) picture as the first frame of a stream. Raises TrainingError without PyAV."""
-    return h264_clip(rng, rgb[None], crf)[0]
+    return as_rgb(h264_clip(rng, rgb[None], crf)[0])
 
 
 def h264_clip(rng: Rng, frames: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
@@ -73,14 +73,14 @@ def _encoded(frames: Sequence[NDArray[np.uint8]], crf: int) -> list[Any]:
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts = time
         packets += encoder.encode(frame)
-    return packets + encoder.encode(None)
+    return [*packets, *encoder.encode(None)]
 
 
 def _decoded(packets: Sequence[Any]) -> list[NDArray[np.uint8]]:
     decoder = _av().CodecContext.create("h264", "r")
     decoder.thread_count = 1
-    frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
-    return [frame.to_ndarray(format="yuv420p") for frame in frames]
+    frames = [frame for packet in packets for frame in decoder.decode(packet)]
+    return [frame.to_ndarray(format="yuv420p") for frame in [*frames, *decoder.decode(None)]]
 
 
 def _av() -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Literal
 
 from engines.training.datasets.items import PICTURES, VIDEOS, LabelledItem, Listing, listing_of
 from engines.training.errors import TrainingError
@@ -36,7 +37,7 @@ def _item(path: Path, folder: Path, split: str | None, sources: dict[str, str]) 
     manipulation = "/".join(kinds) if label and kinds else folder.name
     source = sources.get(path.stem) or path.stem.partition("_")[0]
     name = path.relative_to(folder.parent).with_suffix("").as_posix()
-    kind = "video" if path.suffix.lower() in VIDEOS else "image"
+    kind: Literal["video", "image"] = "video" if path.suffix.lower() in VIDEOS else "image"
     return LabelledItem(path, kind, label, source, split, manipulation, name)
 
 
