@@ -7,6 +7,7 @@ gates (update, reset, new). A norm's epsilon that differs is moved into its vari
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from engines.models.xception import SeparableConv2d, Xception
 
 KERAS_EPSILON = 1e-3
 """Of Keras' norms unless their configuration says otherwise, and of the networks here in Keras' style."""
-HEAD_SLOTS = 20
 State = dict[str, Tensor]
 
 LINEAR = {
@@ -219,7 +219,7 @@ def _is_linear(model: KerasModel, words: list[str], wanted: list[str]) -> bool:
 def _by_kind(words: list[str]) -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {}
     for word in words:
-        kinds.setdefault(word.rstrip("0123456789k") if word[0] != "c" else "conv", []).append(word)
+        kinds.setdefault(re.split("[0-9]", word, maxsplit=1)[0], []).append(word)
     return kinds
 
 
