@@ -21,6 +21,8 @@ class Backbone(nn.Module):
     """Features to one logit a crop; None where there are features only."""
     drop: nn.Module
     style: str = "keras"
+    fixed_size: int | None = None
+    """Side of the only input it takes, in pixels; None where any will do."""
 
     @classmethod
     def build(cls, style: str, *, frame_head: bool) -> Backbone:

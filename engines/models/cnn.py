@@ -21,9 +21,11 @@ class SeedCnn(Backbone):
     """Convolutions 64, 128, 128 and two pools, then dense 128, 64 and 1: 51,619,585 parameters at 224 px."""
 
     feature_dim = FEATURE_DIM
+    frame_head: nn.Linear
 
     def __init__(self, size: int = SIZE) -> None:
         super().__init__()
+        self.fixed_size = size
         self.conv1 = nn.Conv2d(3, 64, 7, padding="same")
         self.conv2 = nn.Conv2d(64, 128, 3, padding="same")
         self.conv3 = nn.Conv2d(128, 128, 3, padding="same")
@@ -47,9 +49,11 @@ class SeedCnnLarge(Backbone):
     """
 
     feature_dim = FEATURE_DIM
+    frame_head: nn.Linear
 
     def __init__(self, size: int = SIZE) -> None:
         super().__init__()
+        self.fixed_size = size
         self.conv1 = nn.Conv2d(3, 64, 2)
         self.conv2 = nn.Conv2d(64, 64, 2)
         self.conv3 = nn.Conv2d(64, 128, 3, padding="same")

@@ -70,6 +70,7 @@ class FrameClassifier(EfficientNetLite0, Backbone):
     """The backbone with a linear frame head: one logit a crop, high for fake."""
 
     feature_dim = FEATURE_DIM
+    frame_head: nn.Linear
 
     def __init__(self, dropout: float = 0.2) -> None:
         super().__init__()

@@ -28,10 +28,11 @@ class Meso4(Backbone):
 
     STYLES = ("keras", "pytorch")
     feature_dim = FEATURE_DIM
+    frame_head: nn.Linear
 
     def __init__(self, style: str = "keras", size: int = SIZE) -> None:
         super().__init__()
-        self.style = checked_style(style, self.STYLES)
+        self.style, self.fixed_size = checked_style(style, self.STYLES), size
         for number, (inputs, outputs, kernel) in enumerate(((3, 8, 3), (8, 8, 5), (8, 16, 5), (16, 16, 5)), start=1):
             setattr(self, f"conv{number}", nn.Conv2d(inputs, outputs, kernel, padding="same"))
             setattr(self, f"bn{number}", nn.BatchNorm2d(outputs, EPSILONS[style], momentum=0.01))
