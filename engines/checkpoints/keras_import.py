@@ -139,9 +139,7 @@ def _conv_word(layer: KerasLayer) -> str:
     return conv_word(is_separable, filters, kernel.shape[:2], strides, padding) + "".join(unusual)
 
 
-def conv_word(
-    is_separable: bool, filters: int, kernel: Sequence[int], strides: Sequence[int], padding: str
-) -> str:
+def conv_word(is_separable: bool, filters: int, kernel: Sequence[int], strides: Sequence[int], padding: str) -> str:
     """The padding of a single pixel changes nothing and is not said."""
     size = f"k{kernel[0]}" if kernel[0] == kernel[1] else f"k{kernel[0]}x{kernel[1]}"
     stride = "" if set(strides) == {1} else f"s{strides[0]}" if strides[0] == strides[1] else f"s{tuple(strides)}"

@@ -51,7 +51,11 @@ LAYOUTS = (
     Layout("mesonet-pytorch", "", "meso4", "conv4.weight"),
 )
 """Tried in this order."""
-BACKBONES = {"xception": (Xception, "cadene"), "inception-v3": (InceptionV3, "torchvision"), "meso4": (Meso4, "pytorch")}
+BACKBONES = {
+    "xception": (Xception, "cadene"),
+    "inception-v3": (InceptionV3, "torchvision"),
+    "meso4": (Meso4, "pytorch"),
+}
 """Network and the style of its published PyTorch weights."""
 
 
