@@ -77,6 +77,7 @@ COMPOSERS = [
     "stream.watch_options",
     "stream.parts",
     "stream.score",
+    "stream.evaluation",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -87,6 +88,7 @@ COMPOSERS = [
 OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
+    "av": {"engines.training"},
     "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
@@ -106,7 +108,14 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"stream.faces", "stream.demo", "engines.training"},
     "sklearn": {"engines.training"},
     "yaml": {"stream.config_file", "engines.training"},
-    "argparse": {"stream.cli", "stream.watch_options", "build_engines", "engines.training", "engines.export"}
+    "argparse": {
+        "stream.cli",
+        "stream.watch_options",
+        "stream.evaluation",
+        "build_engines",
+        "engines.training",
+        "engines.export",
+    }
     | {"stream.gst.camera"},
     "signal": {"stream.cli", "stream.gst.camera"},
 }
@@ -136,7 +145,7 @@ LOUD |= {"time", "urllib.request"}
 LOUD_CALLS = {"open", "print", "input"}
 
 SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
-SPEAKERS = {"stream.cli", "stream.score", "stream.demo", "stream.doctor"}
+SPEAKERS = {"stream.cli", "stream.score", "stream.evaluation", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
     "stream.demo": "demo",
