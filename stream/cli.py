@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_models,
         _add_import,
         _add_extract,
+        _add_evaluate,
         _add_demo,
         _add_doctor,
         _add_config,
@@ -199,6 +200,57 @@ def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: among your own models)")
     parser.add_argument("--positive", choices=("fake", "real"), help="what a high score means (default: as its origin)")
     parser.set_defaults(run=_import)
+
+
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model on labelled stills or clips",
+        description="Measure how well a model tells fakes from reals; docs/evaluating.md says what each number means.",
+    )
+    parser.add_argument(
+        "--dataset", choices=("deepfake-faces", "clips"), required=True, help="stills, or labelled clips"
+    )
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--split", default="val", help="of stills: a name in the split column, or all (default val)")
+    parser.add_argument("--json", action="store_true", help="one JSON object with every number")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and its charts there")
+    parser.add_argument("--scores", type=Path, metavar="FILE.csv", help="write the score of every item")
+    parser.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N items, drawn at random")
+    parser.add_argument("--bootstrap", type=_count, default=500, metavar="N", help="resamples (default 500; 0: none)")
+    parser.add_argument("--margin", type=_positive, default=1.0, metavar="X", help="crop X times as wide (default 1)")
+    parser.add_argument("--mirror", action="store_true", help="stills: average each crop with its mirror image")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help="use this set's thresholds on others: deepfake-faces:DIR:SPLIT or clips:DIR",
+    )
+    parser.add_argument(
+        "--robustness",
+        type=_count,
+        nargs="?",
+        const=1000,
+        metavar="N",
+        help="stills: AUC under JPEG, H.264, scaling, blur and noise, on N of them (default 1000; 0: all)",
+    )
+    parser.add_argument("--training-log", type=Path, metavar="FILE.csv", help="draw its learning curves in the report")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _count(text: str) -> int:
+    """A whole number from 0 up."""
+    if (value := int(text)) < 0:
+        raise ValueError(text)
+    return value
+
+
+def _positive(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise ValueError(text)
+    return value
 
 
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -326,6 +378,12 @@ def _import(options: argparse.Namespace) -> int:
     print(f"written     {done.folder}")
     print(f"use         {done.advice}")
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from stream.evaluation.run import run_evaluate
+
+    return run_evaluate(options)
 
 
 def _demo(options: argparse.Namespace) -> int:

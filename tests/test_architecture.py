@@ -80,6 +80,7 @@ COMPOSERS = [
     "stream.parts",
     "stream.score",
     "stream.dataset",
+    "stream.evaluation",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -111,7 +112,14 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"stream.faces", "stream.demo", "engines.training"},
     "sklearn": {"engines.training"},
     "yaml": {"stream.config_file", "engines.training"},
-    "argparse": {"stream.cli", "stream.watch_options", "build_engines", "engines.training", "engines.export"}
+    "argparse": {
+        "stream.cli",
+        "stream.watch_options",
+        "stream.evaluation",
+        "build_engines",
+        "engines.training",
+        "engines.export",
+    }
     | {"stream.gst.camera"},
     "signal": {"stream.cli", "stream.gst.camera"},
 }
@@ -141,7 +149,7 @@ LOUD |= {"time", "urllib.request"}
 LOUD_CALLS = {"open", "print", "input"}
 
 SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
-SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.demo", "stream.doctor"}
+SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.evaluation", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
     "stream.demo": "demo",

@@ -354,9 +354,9 @@ def _xception_places() -> Iterator[Place]:
         if isinstance(module, nn.BatchNorm2d):
             conv_name, conv = waiting.pop()
             yield conv_name, name, conv
-        elif isinstance(module, SeparableConv2d):
-            waiting.append((name, module))
-        elif isinstance(module, nn.Conv2d) and not (waiting and name.startswith(f"{waiting[-1][0]}.")):
+        elif isinstance(module, SeparableConv2d) or (
+            isinstance(module, nn.Conv2d) and not (waiting and name.startswith(f"{waiting[-1][0]}."))
+        ):
             waiting.append((name, module))
 
 

@@ -20,13 +20,13 @@ from engines.models.gru_head import GruHead
 from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.spec import ModelSpec
 from engines.training.errors import TrainingError
-from engines.training.evaluate import frame_logits
 from engines.training.faces import FaceSet, open_faces
 from engines.training.fit import Progress, load_state, run_fit, start_state, update_average
 from engines.training.head import find_directions, fit_head
 from engines.training.loader import BatchPlan, batches, needed_landmarks
 from engines.training.measure import calibrated_spec
 from engines.training.recipe import BackboneRecipe, Recipe
+from engines.training.still_scores import frame_logits
 from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
 
-from tests.engines.checkpoints import keras_models as km  # noqa: E402
 import numpy as np  # noqa: E402
-from tests.engines.checkpoints.keras_models import keras, layers  # noqa: E402
 
 from engines.checkpoints.keras_file import KerasLayer, KerasModel, read_keras  # noqa: E402
 from engines.checkpoints.keras_import import network_from_keras  # noqa: E402
@@ -20,6 +18,8 @@ from engines.models.gru_head import GruHead  # noqa: E402
 from engines.models.inception_v3 import InceptionV3  # noqa: E402
 from engines.models.meso4 import Meso4  # noqa: E402
 from engines.models.xception import Xception  # noqa: E402
+from tests.engines.checkpoints import keras_models as km  # noqa: E402
+from tests.engines.checkpoints.keras_models import keras, layers  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras on torch
 WEIGHTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "weights"
