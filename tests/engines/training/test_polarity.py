@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
 
-from engines.export.package import neutral_spec  # noqa: E402
-from engines.postprocess import fake_probability  # noqa: E402
-from engines.runtime.ports import TensorSpec  # noqa: E402
-from engines.runtime.scripted import ScriptedBackend  # noqa: E402
-from engines.spec import Calibration  # noqa: E402
-from engines.training.errors import TrainingError  # noqa: E402
-from engines.training.evaluate import frame_logits, frame_report  # noqa: E402
-from engines.training.faces import FaceSet  # noqa: E402
+from engines.export.package import neutral_spec
+from engines.postprocess import fake_probability
+from engines.runtime.ports import TensorSpec
+from engines.runtime.scripted import ScriptedBackend
+from engines.spec import Calibration
+from engines.training.errors import TrainingError
+from engines.training.evaluate import frame_logits, frame_report
+from engines.training.faces import FaceSet
 
 
 def test_a_logit_that_says_real_is_turned_round() -> None:
