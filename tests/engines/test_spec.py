@@ -27,7 +27,7 @@ def test_a_plain_name_is_taken(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "../elsewhere", "/etc", "a/b", "a b", "x" * 65, ".hidden"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SpecError, match="bad model spec .*: name: .*restore or re-export it"):
+    with pytest.raises(SpecError, match=r"bad model spec .*: name: .*restore or re-export it"):
         load_spec(written(tmp_path, name=name))
 
 
