@@ -61,8 +61,8 @@ class ModelSpec(_Value):
     """Everything a runtime or the live path must know of a model, read from ``spec.json`` beside its weights."""
 
     format: Literal[1] = 1
-    name: str
-    """Catalog name, such as ``lite0-gru``."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Catalog name, such as ``lite0-gru``; folders are named after it, so it may name no other."""
     pixels: PixelSpec
     window: WindowSpec
     positive_class: Literal["fake", "real"] = "fake"

@@ -78,7 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unmask {version('unmask')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_watch, _add_score, _add_import, _add_demo, _add_doctor, _add_config):
+    for add in (
+        _add_watch,
+        _add_score,
+        _add_models,
+        _add_import,
+        _add_extract,
+        _add_evaluate,
+        _add_demo,
+        _add_doctor,
+        _add_config,
+    ):
         add(commands)
     return parser
 
@@ -137,6 +147,49 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_score)
 
 
+def _add_models(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "models", help="which models there are, which have weights here, and how good they are"
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=_models)
+
+
+def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "extract",
+        help="cut a data set's videos into face tracks for training",
+        description="Find, track and cut faces as the live detector does; a run that was stopped goes on.",
+    )
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="dfdc, celeb-df, faceforensics or clips")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the tracks")
+    parser.add_argument("--split", metavar="NAME", help="only this split")
+    parser.add_argument("--limit", type=_positive_int, metavar="N", help="at most so many videos")
+    parser.add_argument("--size", type=_positive_int, metavar="PIXELS", help="side of a crop (default 256)")
+    parser.add_argument("--margin", type=_positive, metavar="X", help="side in training crops (default 1.0)")
+    often = parser.add_mutually_exclusive_group()
+    often.add_argument("--period", type=_positive, metavar="SECONDS", help="between two crops (default 0.2)")
+    often.add_argument("--fps", type=_positive, help="crops a second, instead")
+    parser.add_argument("--force-leaky-split", action="store_true", help="go on though sources lie in two splits")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_extract)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
 def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "import",
@@ -151,6 +204,57 @@ def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: among your own models)")
     parser.add_argument("--positive", choices=("fake", "real"), help="what a high score means (default: as its origin)")
     parser.set_defaults(run=_import)
+
+
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model on labelled stills or clips",
+        description="Measure how well a model tells fakes from reals; docs/evaluating.md says what each number means.",
+    )
+    parser.add_argument(
+        "--dataset", choices=("deepfake-faces", "clips"), required=True, help="stills, or labelled clips"
+    )
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--split", default="val", help="of stills: a name in the split column, or all (default val)")
+    parser.add_argument("--json", action="store_true", help="one JSON object with every number")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and its charts there")
+    parser.add_argument("--scores", type=Path, metavar="FILE.csv", help="write the score of every item")
+    parser.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N items, drawn at random")
+    parser.add_argument("--bootstrap", type=_count, default=500, metavar="N", help="resamples (default 500; 0: none)")
+    parser.add_argument("--margin", type=_positive, default=1.0, metavar="X", help="crop X times as wide (default 1)")
+    parser.add_argument("--mirror", action="store_true", help="stills: average each crop with its mirror image")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help="use this set's thresholds on others: deepfake-faces:DIR:SPLIT or clips:DIR",
+    )
+    parser.add_argument(
+        "--robustness",
+        type=_count,
+        nargs="?",
+        const=1000,
+        metavar="N",
+        help="stills: AUC under JPEG, H.264, scaling, blur and noise, on N of them (default 1000; 0: all)",
+    )
+    parser.add_argument("--training-log", type=Path, metavar="FILE.csv", help="draw its learning curves in the report")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _count(text: str) -> int:
+    """A whole number from 0 up."""
+    if (value := int(text)) < 0:
+        raise ValueError(text)
+    return value
+
+
+def _positive(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise ValueError(text)
+    return value
 
 
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -228,6 +332,42 @@ def _score(options: argparse.Namespace) -> int:
     return score_files(options.files, score_config(options), as_json=options.json)
 
 
+def _models(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from stream.models_table import model_rows, models_table
+
+    rows = model_rows()
+    if options.json:
+        print(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        Console().print(models_table(rows))
+    for row in rows:
+        if row.problem is not None:
+            print(f"unmask: {row.problem}", file=sys.stderr)
+    return 0
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from stream.dataset.cutter import CutSettings
+    from stream.dataset.extract import Order, run_extract
+    from stream.watch_options import score_config
+
+    config = score_config(options)
+    given = {
+        "size": options.size,
+        "margin": options.margin,
+        "period_s": 1 / options.fps if options.fps else options.period,
+        "detect_period_s": 1 / config.detector.rate_hz,
+        "detector": config.detector.name,
+    }
+    settings = CutSettings(**{key: value for key, value in given.items() if value is not None})
+    order = Order(options.dataset, options.root, options.split, options.limit, options.force_leaky_split)
+    return run_extract(order, options.out, settings, config)
+
+
 def _import(options: argparse.Namespace) -> int:
     from engines.importing import import_model
 
@@ -242,6 +382,12 @@ def _import(options: argparse.Namespace) -> int:
     print(f"written     {done.folder}")
     print(f"use         {done.advice}")
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from stream.evaluation.run import run_evaluate
+
+    return run_evaluate(options)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -74,6 +74,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sinks": VALUES,
     "stream.metrics": VALUES,
     "stream.contact_sheet": {"engines.preprocess", "stream.errors"},
+    "stream.models_table": {"engines.catalog", "engines.errors", "engines.model_store", "engines.spec"},
     "stream.config_file": {"stream.errors"},
     "stream.config": {"engines.spec", "stream.config_file", "stream.errors", "stream.scoring"},
 }
@@ -83,6 +84,8 @@ COMPOSERS = [
     "stream.watch_options",
     "stream.parts",
     "stream.score",
+    "stream.dataset",
+    "stream.evaluation",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -94,6 +97,8 @@ OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
+    "av": {"engines.training"},
+    "dlib": {"engines.training"},
     "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
@@ -113,7 +118,14 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"stream.faces", "stream.demo", "engines.training"},
     "sklearn": {"engines.training"},
     "yaml": {"stream.config_file", "engines.training"},
-    "argparse": {"stream.cli", "stream.watch_options", "build_engines", "engines.training", "engines.export"}
+    "argparse": {
+        "stream.cli",
+        "stream.watch_options",
+        "stream.evaluation",
+        "build_engines",
+        "engines.training",
+        "engines.export",
+    }
     | {"stream.gst.camera"},
     "signal": {"stream.cli", "stream.gst.camera"},
 }
@@ -143,7 +155,7 @@ LOUD |= {"time", "urllib.request"}
 LOUD_CALLS = {"open", "print", "input"}
 
 SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
-SPEAKERS = {"stream.cli", "stream.score", "stream.demo", "stream.doctor"}
+SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.evaluation", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
     "stream.demo": "demo",
@@ -155,8 +167,8 @@ EXTRAS = {
 }
 """Rooms that need an extra of pyproject.toml."""
 FROM_THE_SYSTEM = {"gi"}
-BROUGHT_WITH = {"google": "onnx", "pydantic_core": "pydantic"}
-"""Inseparable: ONNX's values are protobuf's, pydantic's errors are its core's."""
+BROUGHT_WITH = {"dlib": "dlib-bin", "google": "onnx", "pydantic_core": "pydantic"}
+"""Inseparable: ONNX's values are protobuf's, pydantic's errors are its core's; dlib-bin does not say what it holds."""
 
 SHAPELESS = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 MACHINE_PATHS = re.compile(r"/(?:work|home|root|Users)/(?!me\b)[a-z]")

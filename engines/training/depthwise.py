@@ -77,7 +77,7 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -
     margin, reach = size // 2, [(length - 1) * stride + _FAST for length in gradient.shape[2:]]
     padded = functional.pad(x, (margin,) * 4).contiguous(memory_format=torch.channels_last)
     part, whole = weight[:, :, :_FAST, :_FAST].contiguous(), torch.empty(weight.shape)
-    corners = range(0, size - _FAST + 1, size - _FAST) if size == 2 * _FAST - 1 else range(size - _FAST + 1)
+    corners = range(0, size - _FAST + 1, _FAST - 1)  # neighbours share a row: an odd kernel is covered
     for top in corners:
         for left in corners:
             seen = padded[:, :, top : top + reach[0], left : left + reach[1]]

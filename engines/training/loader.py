@@ -13,14 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.augment import random_view, through_a_stream
+from engines.training.augment import Odds, random_view, through_a_stream
 from engines.training.changes import cells, changed_part, unknown, untouched
 from engines.training.degrade import Floats, Rgb, Rng
 from engines.training.errors import TrainingError
 from engines.training.faces import FaceSet, open_faces
+from engines.training.landmarks import Points, known, open_landmarks
 from engines.training.pairing import Pair, Pairing
 from engines.training.recipe import BackboneRecipe
 from engines.training.self_blend import blended_with_itself
+from engines.training.swap import Donors, Still, swapped
 
 _AHEAD = 8
 _PATIENCE_S = 120.0
@@ -35,6 +37,10 @@ class BatchPlan:
     scratch: Path
     recipe: BackboneRecipe
     seed: int
+    force_leaky_split: bool = False
+
+    def open_faces(self) -> FaceSet:
+        return open_faces(self.root, self.scratch, force_leaky_split=self.force_leaky_split)
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,11 +58,17 @@ class Batch:
 class BatchMaker:
     """Makes the batch of any step from the training split: a function of (seed, step)."""
 
-    def __init__(self, faces: FaceSet, recipe: BackboneRecipe, seed: int) -> None:
+    def __init__(self, faces: FaceSet, recipe: BackboneRecipe, seed: int, landmarks: Points | None = None) -> None:
+        """``landmarks``: (N, 68, 2) of all faces, where the recipe needs them."""
         rows = faces.rows("train")
         self._pixels, self._rows = faces.pixels, rows
         self._size, self._degradation, self._seed = recipe.size, recipe.degradation, seed
-        self._pairing = Pairing([faces.faces[row] for row in rows], recipe.sampling, seed)
+        self._odds = Odds(recipe.h264, recipe.exposure, recipe.colour)
+        self._points = None if landmarks is None else landmarks[rows]
+        self._landmark_masks = recipe.sampling.landmark_masks
+        chosen = [faces.faces[row] for row in rows]
+        donors = None if self._points is None else Donors(chosen, self._points)
+        self._pairing = Pairing(chosen, recipe.sampling, seed, donors)
 
     def batch(self, step: int) -> Batch:
         """Real and fake alternate, pair by pair."""
@@ -71,21 +83,38 @@ class BatchMaker:
         real = self._face(pair.real)
         fake, part = self._fake(rng, real, pair)
         view = random_view(rng, real.shape[0])
-        genuine = through_a_stream(rng, view.of(real, self._size), self._degradation), untouched(self._size)
+        genuine = self._sent(rng, view.of(real, self._size)), untouched(self._size)
         view = random_view(rng, fake.shape[0])
-        forged = through_a_stream(rng, view.of(fake, self._size), self._degradation)
+        forged = self._sent(rng, view.of(fake, self._size))
         if part is None:
             return [genuine, (forged, unknown(self._size))]
         return [genuine, (forged, cells(view.of_mask(part, fake.shape[0], self._size), self._size))]
 
+    def _sent(self, rng: Rng, rgb: Rgb) -> Rgb:
+        return through_a_stream(rng, rgb, self._degradation, self._odds)
+
     def _fake(self, rng: Rng, real: Rgb, pair: Pair) -> tuple[Rgb, Floats | None]:
-        if pair.fake is None:
-            return blended_with_itself(rng, real)
-        fake = self._face(pair.fake)
-        return fake, changed_part(real, fake)
+        if pair.fake is not None:
+            fake = self._face(pair.fake)
+            return fake, changed_part(real, fake)
+        if pair.donor is not None and self._points is not None:
+            donor = Still(self._face(pair.donor), self._points[pair.donor])
+            return swapped(rng, Still(real, self._points[pair.real]), donor)
+        return blended_with_itself(rng, real, self._mask_points(rng, pair.real))
+
+    def _mask_points(self, rng: Rng, row: int) -> Points | None:
+        """The landmarks that a self-blending mask is to follow, if it is to follow any."""
+        if self._points is None or not known(self._points)[row] or rng.random() >= self._landmark_masks:
+            return None
+        return np.asarray(self._points[row], np.float32)
 
     def _face(self, row: int) -> NDArray[np.uint8]:
         return np.array(self._pixels[self._rows[row]])
+
+
+def needed_landmarks(faces: FaceSet, plan: BatchPlan) -> Points | None:
+    """The landmarks that the plan's recipe asks for, if it asks for any; the first call finds them all."""
+    return open_landmarks(faces, plan.scratch) if plan.recipe.sampling.needs_landmarks else None
 
 
 @contextmanager
@@ -113,7 +142,8 @@ def _next(queue: mp.Queue[Batch], worker: mp.process.BaseProcess) -> Batch:
 
 def _produce(plan: BatchPlan, start: int, stop: int, queue: mp.Queue[Batch]) -> None:
     cv2.setNumThreads(1)
-    maker = BatchMaker(open_faces(plan.root, plan.scratch), plan.recipe, plan.seed)
+    faces = plan.open_faces()
+    maker = BatchMaker(faces, plan.recipe, plan.seed, needed_landmarks(faces, plan))
     for step in range(start, stop):
         if not _put(queue, maker.batch(step)):
             queue.cancel_join_thread()  # nobody is left to take what is queued

@@ -10,22 +10,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engines.training.errors import TrainingError
 from engines.training.faces import Face
 from engines.training.recipe import Sampling
+from engines.training.swap import Donors
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Rows of a real and of its fake; ``fake`` is None when the fake is to be self-blended from the real."""
+    """Rows of a real and of its fake; ``fake`` is None when the fake is to be made from the real."""
 
     real: int
     fake: int | None
+    donor: int | None = None
+    """Row of the other real whose face the made fake wears; None when it is self-blended."""
 
 
 class Pairing:
-    """The pairs of one split's faces."""
+    """The pairs of one split's faces. Raises TrainingError when swaps are asked for without ``donors``."""
 
-    def __init__(self, faces: Sequence[Face], sampling: Sampling, seed: int) -> None:
+    def __init__(self, faces: Sequence[Face], sampling: Sampling, seed: int, donors: Donors | None = None) -> None:
+        if sampling.swapped and donors is None:
+            raise TrainingError("swapped faces need landmarks: set swapped to 0")
+        self._donors = donors
         self._sampling, self._seed = sampling, seed
         self._reals = np.array([row for row, face in enumerate(faces) if not face.is_fake], np.int64)
         self._fakes = np.array([row for row, face in enumerate(faces) if face.is_fake], np.int64)
@@ -50,8 +57,11 @@ class Pairing:
         return (self.batch(step) for step in range(start, stop))
 
     def _pair(self, rng: np.random.Generator, real: int) -> Pair:
-        if rng.random() < self._sampling.self_blended:
+        draw = rng.random()
+        if draw < self._sampling.self_blended:
             return Pair(real, None)
+        if self._donors and draw < self._sampling.self_blended + self._sampling.swapped:
+            return Pair(real, None, self._donors.of(rng, real))
         own = self._fakes_of.get(self._sources[real], [])
         if own and rng.random() < self._sampling.own_fake:
             return Pair(real, int(rng.choice(own)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.training.errors import TrainingError
 
@@ -21,8 +21,22 @@ class Sampling(_Value):
     """Real and fake faces a batch: twice this many pictures."""
     self_blended: float = Field(default=0.35, ge=0, le=1)
     """Fraction of the fakes that are made from their real by self-blending."""
+    swapped: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the fakes that are their real with another real's face; self-blended where nobody's fits."""
+    landmark_masks: float = Field(default=0.0, ge=0, le=1)
+    """Of the self-blended fakes, the fraction blended through a mask that follows the face's landmarks."""
     own_fake: float = Field(default=0.8, ge=0, le=1)
     """Of the other fakes, the fraction drawn from the real's own; the rest are anybody's."""
+
+    @property
+    def needs_landmarks(self) -> bool:
+        return self.swapped > 0 or self.landmark_masks > 0
+
+    @model_validator(mode="after")
+    def _made_fakes_are_at_most_all(self) -> Sampling:
+        if self.self_blended + self.swapped > 1:
+            raise ValueError("self_blended and swapped are more than 1 together")
+        return self
 
 
 class Optimiser(_Value):
@@ -48,6 +62,12 @@ class BackboneRecipe(_Value):
     """Pictures seen in all."""
     degradation: float = Field(default=1.0, ge=0, le=1)
     """Scales how often a picture is degraded as by a stream; 0 never."""
+    h264: float = Field(default=0.0, ge=0, le=1)
+    """How often a picture is compressed by H.264 rather than JPEG."""
+    exposure: float = Field(default=0.0, ge=0, le=1)
+    """How often it is lighter or darker by up to one and a half stops."""
+    colour: float = Field(default=0.0, ge=0, le=1)
+    """How often its white balance and saturation are off."""
     localisation: float = Field(default=0.0, ge=0)
     """Weight of the loss on where a fake was changed, beside the loss on whether."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
@@ -77,6 +97,8 @@ class HeadRecipe(_Value):
     weight_decay: float = Field(default=0.05, ge=0)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     self_blended: float = Field(default=0.35, ge=0, le=1)
+    h264: float = Field(default=0.0, ge=0, le=1)
+    """How often a clip is compressed by H.264 rather than picture by picture."""
 
 
 class Recipe(_Value):

@@ -1,7 +1,7 @@
 """Self-blended fakes (Shiohara & Yamasaki 2022): a real face blended into itself, so that only the seam is forged.
 
-The source side is changed in colour, sharpness, resolution and place, and pasted through a soft convex mask: what every
-face swap leaves behind, whoever made it. Pure functions on (H, W, 3) RGB uint8.
+The source side is changed in colour, sharpness, resolution and place, and pasted through a soft mask, a convex polygon
+or the hull of landmarks: what every face swap leaves behind, whoever made it. Pure functions on (H, W, 3) RGB uint8.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 
 from engines.training.degrade import Floats, Rgb, Rng, as_rgb, blur, jpeg, sharpen, shift_colour, squash
-
-FAINTEST_MASK = 0.3
-"""Peak opacity under which a blend cannot be seen."""
+from engines.training.face_hulls import FAINTEST_MASK, hull_mask, softened
+from engines.training.landmarks import Points
 
 
 def self_blended(rng: Rng, rgb: Rgb) -> Rgb:
@@ -20,26 +19,36 @@ def self_blended(rng: Rng, rgb: Rgb) -> Rgb:
     return blended_with_itself(rng, rgb)[0]
 
 
-def blended_with_itself(rng: Rng, rgb: Rgb) -> tuple[Rgb, Floats]:
-    """A fake made of one real face, and the mask (H, W) in 0-1 that it was blended through."""
+def blended_with_itself(rng: Rng, rgb: Rgb, landmarks: Points | None = None) -> tuple[Rgb, Floats]:
+    """A fake made of one real face, and the mask (H, W) in 0-1 that it was blended through.
+
+    ``landmarks``: the mask follows them; without any it is a polygon about the picture's middle.
+    """
     source, target = _changed_source(rng, rgb), _changed_target(rng, rgb)
-    mask = _visible_mask(rng, rgb.shape[0])
+    side = rgb.shape[0]
+    mask = _visible_mask(rng, side) if landmarks is None else hull_mask(rng, landmarks, side)
+    return blended(source, target, mask), mask
+
+
+def blended(source: Rgb, target: Rgb, mask: Floats) -> Rgb:
+    """As much of ``source`` over ``target`` as the (H, W) mask says."""
     opacity = mask[..., None]
-    return (source * opacity + target * (1 - opacity) + 0.5).astype(np.uint8), mask
+    return np.asarray((source * opacity + target * (1 - opacity) + 0.5).astype(np.uint8))
+
+
+def changed_sharpness(rng: Rng, rgb: Rgb) -> Rgb:
+    """In two of three cases of another resolution, softer or sharper."""
+    draw = rng.random()
+    if draw < 0.3:
+        return squash(rng, rgb, 0.3)
+    if draw < 0.5:
+        return blur(rng, rgb, 1.8)
+    return sharpen(rng, rgb) if draw < 0.65 else rgb
 
 
 def blend_mask(rng: Rng, side: int) -> Floats:
-    """(side, side) in 0-1: a convex polygon over the central face, sometimes its lower or upper part only.
-
-    Edges run from hard to very soft (sigma 1 px to 9 % of the side); three in ten masks are translucent.
-    """
-    mask = _without_a_part(rng, _polygon(rng, side))
-    sigma_px = float(np.exp(rng.uniform(0.0, np.log(side * 0.09))))
-    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma_px), np.float32)
-    gain = rng.uniform(1, 2) if rng.random() < 0.5 else 1.0
-    mask = np.clip(mask * np.float32(gain), 0, 1)  # the blur overshoots by a rounding error
-    opacity = 1.0 if rng.random() < 0.7 else rng.uniform(0.6, 1.0)
-    return np.asarray(mask * opacity, np.float32)
+    """(side, side) in 0-1: a convex polygon over the central face, sometimes its lower or upper part only, softened."""
+    return softened(rng, _without_a_part(rng, _polygon(rng, side)))
 
 
 def _visible_mask(rng: Rng, side: int) -> Floats:
@@ -75,19 +84,10 @@ def _without_a_part(rng: Rng, mask: Floats) -> Floats:
 def _changed_source(rng: Rng, rgb: Rgb) -> Rgb:
     if rng.random() < 0.8:
         rgb = shift_colour(rng, rgb, 0.13)
-    rgb = _changed_sharpness(rng, rgb)
+    rgb = changed_sharpness(rng, rgb)
     if rng.random() < 0.2:
         rgb = jpeg(rgb, int(rng.integers(40, 90)))
     return _displaced(rng, rgb) if rng.random() < 0.9 else rgb
-
-
-def _changed_sharpness(rng: Rng, rgb: Rgb) -> Rgb:
-    draw = rng.random()
-    if draw < 0.3:
-        return squash(rng, rgb, 0.3)
-    if draw < 0.5:
-        return blur(rng, rgb, 1.8)
-    return sharpen(rng, rgb) if draw < 0.65 else rgb
 
 
 def _changed_target(rng: Rng, rgb: Rgb) -> Rgb:

@@ -21,7 +21,7 @@ def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys=capsys)
-    assert all(command in text for command in ("watch", "score", "import", "demo", "doctor", "config"))
+    assert all(command in text for command in ("watch", "score", "import", "models", "demo", "doctor", "config"))
     for error in (UsageError, ModelError, SourceError, OutputError, MissingPartError):
         assert f" {error.exit_code}  " in text
 

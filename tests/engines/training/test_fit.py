@@ -50,7 +50,7 @@ if __name__ == "__main__":
         print(multiprocessing.active_children()[0].pid, flush=True)
         time.sleep(600)
 """
-RECIPE = BackboneRecipe(size=32, draws=16, checkpoint_every=2, sampling=Sampling(pairs=2))
+RECIPE = BackboneRecipe(size=32, draws=16, localisation=0.5, checkpoint_every=2, sampling=Sampling(pairs=2))
 
 
 @pytest.fixture(scope="module")
