@@ -41,6 +41,10 @@ NO_GSTREAMER = (
     "`apt-get install python3-gi python3-gst-1.0` and use a virtual environment that sees the system's packages"
 )
 
+NO_TRAINING = "this command needs the training extra: run `pip install -e .[train]` in this program's environment"
+MISSING = {"gi": NO_GSTREAMER, "torch": NO_TRAINING, "h5py": NO_TRAINING, "safetensors": NO_TRAINING}
+"""What to say where a part that is imported on use isn't there."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Only this function turns errors into text."""
@@ -53,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EngineError as error:
         return _complain(error, 3)
     except ModuleNotFoundError as error:
-        if error.name != "gi":
+        if error.name not in MISSING:
             raise
-        return _complain(NO_GSTREAMER, MissingPartError.exit_code)
+        return _complain(MISSING[error.name], MissingPartError.exit_code)
     except KeyboardInterrupt:
         return 130
 

@@ -29,6 +29,9 @@ LARGEST_FILE = 12 * 2**20
 LEAVES = {"stream.sources.uri"}
 """Rooms within rooms: an address is a value, which GStreamer's launch lines are made from and sources are opened by."""
 
+WORKSHOP = {"engines.importing"}
+"""What commands with torch start from: imported when such a command runs, so that the live path stays without."""
+
 VALUES = {"stream.types", "stream.ports", "stream.errors", "stream.motion"}
 TENSORS = {"engines.errors", "engines.spec", "engines.preprocess", "engines.postprocess", "engines.runtime"}
 
@@ -44,8 +47,10 @@ DOORS: dict[str, set[str]] = {
     "engines.model_store": set(),
     "engines.catalog": {"engines.errors", "engines.model_store", "engines.runtime", "engines.spec", "engines.store"},
     "engines.models": {"engines.errors"},
-    "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models"},
+    "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
     "engines.export": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.store"},
+    "engines.importing": TENSORS
+    | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
     "engines.training": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models"},
     "build_engines": TENSORS | {"engines.catalog", "engines.store"},
     # values and seams
@@ -94,6 +99,7 @@ OWNERS: dict[str, set[str]] = {
     "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
     "av": {"engines.training"},
     "dlib": {"engines.training"},
+    "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
@@ -155,6 +161,7 @@ EXTRAS = {
     "stream.demo": "demo",
     "engines.checkpoints": "train",
     "engines.export": "train",
+    "engines.importing": "train",
     "engines.models": "train",
     "engines.training": "train",
 }
@@ -282,12 +289,12 @@ def rooms_entered(modules: list[Module]) -> dict[str, set[str]]:
 
 
 def reached(start: str, modules: list[Module]) -> set[str]:
-    """Modules that ``start`` imports, directly or not, with the packages they lie in."""
+    """Modules that ``start`` imports, directly or not, with the packages they lie in; not the workshop."""
     imports = {module.name: module.ours for module in modules}
     found, left = set[str](), [start]
     while left:
         name = left.pop()
-        if name not in found and name in imports:
+        if name not in found and name in imports and name not in WORKSHOP:
             found.add(name)
             left += [*imports[name], name.rpartition(".")[0]]
     return found

@@ -177,7 +177,9 @@ def larger_layers():
 
     def layer(kind, config, *shapes):
         roles = ("kernel", "bias")
-        return KerasLayer(kind, config, {role: np.zeros(shape, np.float32) for role, shape in zip(roles, shapes)})
+        return KerasLayer(
+            kind, config, {role: np.zeros(shape, np.float32) for role, shape in zip(roles, shapes, strict=False)}
+        )
 
     for inputs, outputs, kernel in ((3, 64, 2), (64, 64, 2), (0, 0, 0), (64, 128, 3), (128, 128, 3), (0, 0, 0)):
         if not kernel:
