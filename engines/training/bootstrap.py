@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 THRESHOLD = 0.5
 """Probability at which the counted metrics (accuracy and its kin) call an item fake."""
 ECE_BINS = 15
-_CELLS = 4_000_000
+_CELLS = 1_000_000
 """Weights held at once: bounds memory, not the result."""
 
 
@@ -113,7 +113,7 @@ def _equal_errors(false: Floats, true: Floats) -> Floats:
     before = np.maximum(after - 1, 0)
     rise = gap[rows, after] - gap[rows, before]
     share = np.where(rise > 0, -gap[rows, before] / np.where(rise > 0, rise, 1), 1.0)
-    return false[rows, before] + share * (false[rows, after] - false[rows, before])
+    return np.asarray(false[rows, before] + share * (false[rows, after] - false[rows, before]), np.float64)
 
 
 def _middle(values: Floats) -> Interval:

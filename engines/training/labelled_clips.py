@@ -53,7 +53,7 @@ def _labels(path: Path) -> dict[str, dict[str, str]]:
     """Rows of labels.csv by the clip they name; empty when there is no such file."""
     if not path.is_file():
         return {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     column = next((name for name in _NAME_COLUMNS if rows and name in rows[0]), None)
     if column is None or "label" not in rows[0]:
@@ -68,8 +68,11 @@ def _item(path: Path, root: Path, table: dict[str, dict[str, str]]) -> Item | No
         is_fake = label_is_fake(row["label"])
         source = Path(row.get("source") or row.get("original") or name).stem
         return Item(name, is_fake, source, name, (row.get("manipulation") or "") if is_fake else "")
-    label = _label_of_name(path.stem) or _label_of_folder(path.relative_to(root))
-    return None if label is None else Item(name, label == _FAKE, name, name, _manipulation(path.relative_to(root)))
+    relative = path.relative_to(root)
+    label = _label_of_name(path.stem) or _label_of_folder(relative)
+    if label is None:
+        return None
+    return Item(name, label == _FAKE, name, name, _manipulation(relative) if label == _FAKE else "")
 
 
 def _label_of_name(stem: str) -> str | None:

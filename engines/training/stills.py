@@ -92,7 +92,7 @@ def label_is_fake(text: str) -> bool:
 
 def _table(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"no deepfake-faces set at {path.parent} ({error}): give its folder") from None

@@ -42,17 +42,34 @@ def run_evaluate(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace, data: DataSet) -> None:
     """Say what is wrong before the long run, not after it."""
     if options.robustness is not None:
-        if data.kind != STILLS:
-            raise UsageError(f"--robustness degrades stills: use it with --dataset {STILLS}")
-        try:
-            require_codecs()
-        except TrainingError as error:
-            raise MissingPartError(str(error)) from error
+        _check_robustness(data)
     if options.training_log is not None:
-        try:
-            learning_charts(options.training_log)
-        except TrainingError as error:
-            raise UsageError(str(error)) from error
+        _check_training_log(options)
+    try:
+        if options.report is not None:
+            options.report.mkdir(parents=True, exist_ok=True)
+        if options.scores is not None:
+            options.scores.touch()
+    except OSError as error:
+        raise OutputError(f"cannot write {error.filename}: {error.strerror}; choose another place") from error
+
+
+def _check_robustness(data: DataSet) -> None:
+    if data.kind != STILLS:
+        raise UsageError(f"--robustness degrades stills: use it with --dataset {STILLS}")
+    try:
+        require_codecs()
+    except TrainingError as error:
+        raise MissingPartError(str(error)) from error
+
+
+def _check_training_log(options: argparse.Namespace) -> None:
+    try:
+        learning_charts(options.training_log)
+    except TrainingError as error:
+        raise UsageError(str(error)) from error
+    if options.report is None:
+        raise UsageError("--training-log is drawn in the report: say where with --report DIR")
 
 
 def _findings(data: DataSet, others: list[DataSet], options: argparse.Namespace, told: Telling) -> Findings:

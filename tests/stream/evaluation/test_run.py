@@ -95,6 +95,7 @@ def test_without_json_the_main_numbers_are_lines(data: Path, capsys: pytest.Capt
         (["--model", "nonsense"], 3, "no model 'nonsense'"),
         (["--compare", "faces"], 2, "write deepfake-faces:FOLDER:SPLIT"),
         (["--training-log", "/nowhere.csv"], 2, "cannot read the training log"),
+        (["--report", "/dev/null/report"], 5, "cannot write /dev/null"),
         (["--dataset", "clips", "--root", "/nowhere"], 4, "no folder /nowhere"),
         (["--dataset", "clips", "--robustness"], 2, "--robustness degrades stills"),
         (["--scores", "/nowhere/scores.csv"], 5, "cannot write /nowhere/scores.csv"),
