@@ -23,8 +23,9 @@ import onnxruntime as ort
 from rich.console import Console
 from rich.table import Table
 
-from engines.catalog import BACKBONE_FILE, CATALOG, HEAD_FILE, SPEC_FILE, model_folder
+from engines.catalog import BACKBONE_FILE, CATALOG, SPEC_FILE, graphs_of, model_folder, models_here
 from engines.errors import EngineError, InferenceError
+from engines.preprocess import normalise
 from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.runtime.ports import Array, Backend
 from engines.spec import ModelSpec, load_spec, verify_files
@@ -47,20 +48,23 @@ PARITY_SEED = 20
 def main(argv: list[str] | None = None) -> int:
     """Build, list or verify; returns the exit code (0 fine, 3 when an engine cannot be built or is not current)."""
     options = _parser().parse_args(argv)
-    names = options.model or sorted(CATALOG)
     try:
+        names = options.model or sorted(models_here())
         if options.verify or options.list:
-            return _report([manifest for name in names for manifest in _current(name, options.root)], names, options)
+            current = [manifest for name in names for manifest in _current(name, options.root)]
+            return _report(current, sum(len(_graphs(name)) for name in names), options)
         manifests = [_ensure(key, graph, spec, options) for name in names for key, graph, spec in _graphs(name)]
     except EngineError as error:
         print(f"build_engines.py: {error}", file=sys.stderr)
         return 3
-    return _report(manifests, names, options)
+    return _report(manifests, len(manifests), options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build_engines.py", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", action="append", metavar="NAME", help="a catalog name; default: every shipped model")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="a catalog name; default: every model with weights here"
+    )
     parser.add_argument("--root", type=Path, default=BUILT, help="where engines are kept (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="build again even when a current engine is there")
     parser.add_argument("--list", action="store_true", help="show the current engines and build nothing")
@@ -72,11 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 def _graphs(name: str) -> list[tuple[EngineKey, Path, ModelSpec]]:
     folder = model_folder(name)
     spec = load_spec(folder / SPEC_FILE)
-    verify_files(folder, spec, (BACKBONE_FILE, HEAD_FILE))
-    return [
-        (key_for(spec.name, folder / file, spec.files[file]), folder / file, spec)
-        for file in (BACKBONE_FILE, HEAD_FILE)
-    ]
+    graphs = graphs_of(spec)
+    verify_files(folder, spec, graphs)
+    return [(key_for(spec.name, folder / file, spec.files[file]), folder / file, spec) for file in graphs]
 
 
 def _current(name: str, root: Path) -> list[Manifest]:
@@ -129,13 +131,13 @@ def _prove(key: EngineKey, graph: Path, engine: Path, spec: ModelSpec) -> Manife
 
 
 def parity_inputs(graph: str, spec: ModelSpec) -> list[dict[str, Array]]:
-    """Noise, black and white for the backbone; noise with full, partial and empty masks for the head."""
+    """Noise, black and white crops for the backbone; noise with full, partial and empty masks for the head."""
     rng = np.random.default_rng(PARITY_SEED)
     window, size = spec.window, spec.pixels.size
     if graph == BACKBONE_FILE:
-        shape = (1, 3, size, size)
-        pictures = [rng.standard_normal(shape), np.full(shape, -1.0), np.full(shape, 1.0)]
-        return [{"crops": picture.astype(np.float32)} for picture in pictures]
+        shape = (size, size, 3)
+        crops = [rng.integers(0, 256, shape, np.uint8), np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)]
+        return [{"crops": normalise([crop], spec.pixels)} for crop in crops]
     features = np.abs(rng.standard_normal((1, window.slots, window.feature_dim))).astype(np.float32)
     masks = [np.ones((1, window.slots)), rng.random((1, window.slots)) < 0.5, np.zeros((1, window.slots))]
     return [{"features": features, "mask": mask.astype(np.float32)} for mask in masks]
@@ -159,12 +161,12 @@ def _latency_ms(backend: Backend, arrays: Mapping[str, Array]) -> tuple[float, f
     return float(p50), float(p95)
 
 
-def _report(manifests: list[Manifest], names: list[str], options: argparse.Namespace) -> int:
+def _report(manifests: list[Manifest], wanted: int, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(manifest) for manifest in manifests], indent=2))
     else:
         Console().print(_table(manifests))
-    missing = 2 * len(names) - len(manifests)
+    missing = wanted - len(manifests)
     if options.verify and missing:
         print(f"build_engines.py: {missing} engine(s) missing or damaged: run build_engines.py", file=sys.stderr)
         return 3

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,6 +93,14 @@ def sigmoid(logit: ArrayLike) -> Probabilities:
 def calibrated_probability(logit: ArrayLike, calibration: Calibration) -> Probabilities:
     """Platt-scaled probability of each logit, in the logit's shape; NaN stays NaN."""
     return sigmoid((np.asarray(logit, np.float64) + calibration.bias) / calibration.temperature)
+
+
+def fake_probability(
+    logits: ArrayLike, calibration: Calibration, positive_class: Literal["fake", "real"] = "fake"
+) -> Probabilities:
+    """Calibrated probability of being fake, whatever a high logit means in this model."""
+    positive = calibrated_probability(logits, calibration)
+    return positive if positive_class == "fake" else 1.0 - positive
 
 
 def decode_centerface(heatmap: Array, scale: Array, offset: Array, landmarks: Array, confidence: float) -> Detections:

@@ -67,10 +67,12 @@ class ModelSpec(_Value):
     window: WindowSpec
     positive_class: Literal["fake", "real"] = "fake"
     """What a high raw logit means; everything past the scorer is 1 = fake."""
+    aggregation: Literal["gru", "mean_logit"] | None = "gru"
+    """How a window becomes one logit: a trained head, or the mean of its frames' logits; None for features alone."""
     calibration: Calibration
     """Of the head's logit."""
-    frame_calibration: Calibration
-    """Of the backbone's single-frame logit."""
+    frame_calibration: Calibration | None = None
+    """Of the backbone's single-frame logit; None where it has none."""
     verdict: VerdictLimits = VerdictLimits()
     files: dict[str, str]
     """File name -> SHA-256 in hex, of every file beside the spec."""

@@ -14,9 +14,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from engines.checkpoints.networks import Head
 from engines.export.storage import with_half_storage
-from engines.models.efficientnet_lite import FrameClassifier
-from engines.models.gru_head import GruHead
+from engines.models.backbone import Backbone
 
 OPSET = 17
 TRACED_BATCH = 2
@@ -24,31 +24,35 @@ TRACED_BATCH = 2
 
 
 class BackboneOutputs(nn.Module):
-    """The backbone as the live path uses it: features and the frame logit of one pass."""
+    """The backbone as the live path uses it: features and, where there is a frame head, the logit of one pass."""
 
-    def __init__(self, backbone: FrameClassifier) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, S, S) to (N, F) and (N, 1)."""
         features = self.backbone.forward_features(crops)
-        return features, self.backbone.frame_head(features)
+        head = self.backbone.frame_head
+        return (features,) if head is None else (features, head(features))
 
 
-def backbone_graph(backbone: FrameClassifier, size: int) -> bytes:
-    """``crops`` (N, 3, size, size) -> ``features`` (N, F), ``frame_logit`` (N, 1)."""
+def backbone_graph(backbone: Backbone, size: int, *, half: bool = True) -> bytes:
+    """``crops`` (N, 3, size, size) -> ``features`` (N, F) and, where it has a frame head, ``frame_logit`` (N, 1)."""
+    outputs = ("features",) if backbone.frame_head is None else ("features", "frame_logit")
     crops = torch.zeros(TRACED_BATCH, 3, size, size)
-    return _exported(BackboneOutputs(backbone), (crops,), ("crops",), ("features", "frame_logit"))
+    return _exported(BackboneOutputs(backbone), (crops,), ("crops",), outputs, half)
 
 
-def head_graph(head: GruHead, slots: int) -> bytes:
+def head_graph(head: Head, slots: int, *, half: bool = True) -> bytes:
     """``features`` (N, slots, F) and ``mask`` (N, slots) -> ``logit`` (N, 1)."""
-    window = torch.zeros(TRACED_BATCH, slots, head.feature_mean.numel())
-    return _exported(head, (window, torch.ones(TRACED_BATCH, slots)), ("features", "mask"), ("logit",))
+    window = torch.zeros(TRACED_BATCH, slots, head.feature_dim)
+    return _exported(head, (window, torch.ones(TRACED_BATCH, slots)), ("features", "mask"), ("logit",), half)
 
 
-def _exported(network: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+def _exported(
+    network: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], half: bool
+) -> bytes:
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the TorchScript exporter warns that it is deprecated, and of traced shapes
@@ -63,6 +67,7 @@ def _exported(network: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence
             training=torch.onnx.TrainingMode.PRESERVE,
             dynamo=False,
         )
-    graph = with_half_storage(onnx.load_from_string(stream.getvalue()))
+    graph = onnx.load_from_string(stream.getvalue())
+    graph = with_half_storage(graph) if half else graph
     onnx.checker.check_model(graph, full_check=True)
     return bytes(graph.SerializeToString())

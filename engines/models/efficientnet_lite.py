@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from engines.models.backbone import Backbone
+
 FEATURE_DIM = 1280
 PIXEL_MEAN = (127.0, 127.0, 127.0)
 PIXEL_STD = (128.0, 128.0, 128.0)
@@ -64,22 +66,24 @@ class EfficientNetLite0(nn.Module):
         return _relu6(self._bn1(self._conv_head(x)))
 
 
-class FrameClassifier(EfficientNetLite0):
+class FrameClassifier(EfficientNetLite0, Backbone):
     """The backbone with a linear frame head: one logit a crop, high for fake."""
+
+    feature_dim = FEATURE_DIM
+    frame_head: nn.Linear
 
     def __init__(self, dropout: float = 0.2) -> None:
         super().__init__()
         self.drop = nn.Dropout(dropout)
         self.frame_head = nn.Linear(FEATURE_DIM, 1)
 
-    def forward_features(self, x: Tensor) -> Tensor:
+    def forward_features(self, crops: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, 1280)."""
-        return super().forward(x)
+        return EfficientNetLite0.forward(self, crops)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, 1) logits, for training."""
-        logit: Tensor = self.frame_head(self.drop(self.forward_features(x)))
-        return logit
+        return Backbone.forward(self, x)
 
 
 class InvertedResidual(nn.Module):

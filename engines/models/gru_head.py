@@ -1,7 +1,8 @@
-"""The temporal head: a window of frame features to one logit.
+"""The temporal heads: a window of frame features to one logit.
 
-Two stacked GRUs in Keras' ``reset_after=True`` form, which is torch's form too: two biases per gate, the reset gate
-applied after the recurrent product. A masked slot *holds* the state of both layers, as Keras does.
+``GruHead`` is trained on windows: two stacked GRUs in Keras' ``reset_after=True`` form, which is torch's form too: two
+biases per gate, the reset gate applied after the recurrent product. A masked slot *holds* the state of both layers, as
+Keras does. ``MeanLogitHead`` lets a network of single pictures run live: it averages what that says of each sample.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class GruHead(nn.Module):
         super().__init__()
         self.register_buffer("feature_mean", torch.zeros(feature_dim))
         self.register_buffer("feature_scale", torch.ones(feature_dim))
+        self.feature_dim = feature_dim
         self.gru1 = HoldingGru(feature_dim, GRU1_UNITS)
         self.gru2 = HoldingGru(GRU1_UNITS, GRU2_UNITS)
         self.drop = nn.Dropout(DROPOUT)
@@ -42,6 +44,30 @@ class GruHead(nn.Module):
         last = self.gru2(states, valid)[:, -1]
         logit: Tensor = self.dense2(torch.relu(self.dense1(self.drop(last))))
         return logit
+
+
+class MeanLogitHead(nn.Module):
+    """(N, T, F) features and (N, T) mask to (N, 1) logits: the mean of a linear frame logit over the filled slots."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.frame_head = nn.Linear(feature_dim, 1)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """``mask`` is 1 where a slot holds a sample. Without any the bias alone is given."""
+        valid = mask.unsqueeze(-1) > 0.5
+        # A missing slot may hold anything, NaN included: it is replaced, not multiplied away.
+        total = torch.where(valid, features, torch.zeros_like(features)).sum(1)
+        logit: Tensor = self.frame_head(total / valid.sum(1).clamp(min=1))
+        return logit
+
+
+def mean_logit_head(frame_head: nn.Linear) -> MeanLogitHead:
+    """The head that averages the logits of this frame head; its weights are copied."""
+    head = MeanLogitHead(frame_head.in_features)
+    head.frame_head.load_state_dict(frame_head.state_dict())
+    return head
 
 
 class HoldingGru(nn.Module):

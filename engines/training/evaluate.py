@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from engines.catalog import DEFAULT_MODEL, open_model
 from engines.errors import EngineError
-from engines.postprocess import calibrated_probability
+from engines.postprocess import fake_probability
 from engines.preprocess import Square, crop_rgb
 from engines.runtime.ports import Backend
-from engines.spec import ModelSpec
+from engines.spec import Calibration, ModelSpec
+from engines.training.errors import TrainingError
 from engines.training.faces import Face, FaceSet, load_faces, read_faces
 from engines.training.metrics import equal_error_rate, expected_calibration_error, hit_rate_at, log_loss, roc_auc
 from engines.training.windows import embed
@@ -24,7 +25,12 @@ _BATCH = 32
 
 
 def frame_logits(backbone: Backend, spec: ModelSpec, faces: FaceSet, margin: float = 1.0) -> NDArray[np.float64]:
-    """(N,) uncalibrated logits; ``margin`` below 1 looks closer, above 1 from further off."""
+    """(N,) uncalibrated logits; ``margin`` below 1 looks closer, above 1 from further off.
+
+    Raises TrainingError for a model that says nothing of single frames.
+    """
+    if spec.frame_calibration is None:
+        raise TrainingError(f"{spec.name} has no frame logit: measure it on clips")
     side = faces.pixels.shape[1]
     square = Square(side / 2, side / 2, side * margin)
     parts = []
@@ -35,13 +41,16 @@ def frame_logits(backbone: Backend, spec: ModelSpec, faces: FaceSet, margin: flo
 
 
 def frame_report(logits: NDArray[np.float64], labels: NDArray[np.int64], spec: ModelSpec) -> dict[str, float]:
-    """Numbers of a set of single frames, by name."""
-    probabilities = calibrated_probability(logits, spec.frame_calibration)
+    """Numbers of a set of single frames, by name; labels are 1 for fake, whatever a high logit means."""
+    probabilities = fake_probability(
+        logits, spec.frame_calibration or Calibration(temperature=1.0), spec.positive_class
+    )
+    towards_fake = logits if spec.positive_class == "fake" else -logits
     return {
         "images": len(labels),
-        "auc": roc_auc(labels, logits),
-        "eer": equal_error_rate(labels, logits),
-        "tpr_at_fpr_1": hit_rate_at(labels, logits, 0.01),
+        "auc": roc_auc(labels, towards_fake),
+        "eer": equal_error_rate(labels, towards_fake),
+        "tpr_at_fpr_1": hit_rate_at(labels, towards_fake, 0.01),
         "log_loss": log_loss(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities, balanced=True),
     }

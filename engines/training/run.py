@@ -88,8 +88,10 @@ class Run:
         if self.recipe.start == "imagenet":
             load_imagenet(model, imagenet_file())
         else:
-            stored = load_checkpoint(model_folder(self.recipe.start) / CHECKPOINT_FILE)
-            model.load_state_dict(stored.backbone.state_dict())
+            stored = load_checkpoint(model_folder(self.recipe.start) / CHECKPOINT_FILE).backbone
+            if not isinstance(stored, FrameClassifier):
+                raise TrainingError(f"start: {self.recipe.start} has another backbone: name a lite0 model")
+            model.load_state_dict(stored.state_dict())
         return model
 
     def fit_windows(self, backbone: FrameClassifier, faces: FaceSet) -> ModelSpec:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from engines.catalog import BACKBONE_FILE, CATALOG, HEAD_FILE, SPEC_FILE, CatalogRow
+from engines.catalog import CATALOG, DEFAULT_MODEL, SPEC_FILE, CatalogRow, graphs_of, models_here
 from engines.errors import EngineError
+from engines.model_store import own_models
 from engines.spec import load_spec, verify_files
 from engines.store import BUILT, EngineKey, find_engine, key_for
 from stream.doctor.finding import Finding, Status
@@ -19,7 +20,6 @@ from stream.faces.open import DETECTORS, network_named
 from stream.faces.scrfd import PACKS
 
 GROUP, GPU_GROUP = "Scoring", "GPU"
-GRAPHS = (BACKBONE_FILE, HEAD_FILE)
 REMOTE = "AzureExecutionProvider"
 """Listed by every build; it sends its input away, and is never used."""
 
@@ -27,7 +27,7 @@ REMOTE = "AzureExecutionProvider"
 def examine() -> list[Finding]:
     gpus = gpu_names()
     return [
-        *(finding for row in CATALOG.values() for finding in model_findings(row, row.folder, BUILT)),
+        *(finding for row, folder in _models() for finding in model_findings(row, folder, BUILT)),
         detector_finding("centerface"),
         pack_finding(PACKS.expanduser()),
         runtime_finding(ort.__version__, ort.get_available_providers()),
@@ -37,19 +37,35 @@ def examine() -> list[Finding]:
     ]
 
 
+def _models() -> list[tuple[CatalogRow, Path]]:
+    """The models that have weights here, and the default one, which must have."""
+    places = {name: place.folder for name, place in models_here().items()}
+    return [
+        (CATALOG[name], folder) for name, folder in ({DEFAULT_MODEL: CATALOG[DEFAULT_MODEL].folder} | places).items()
+    ]
+
+
 def model_findings(row: CatalogRow, folder: Path, engines_root: Path) -> list[Finding]:
     """A model in ``folder``, and whether it was optimised for this machine."""
     what = f"model {row.name}"
     try:
         spec = load_spec(folder / SPEC_FILE)
-        verify_files(folder, spec, GRAPHS)
+        graphs = graphs_of(spec)
+        verify_files(folder, spec, graphs)
     except EngineError as error:
-        return [Finding(GROUP, what, Status.MISSING, str(error).partition(": ")[0], f"git checkout -- {folder}")]
-    keys = [key_for(spec.name, folder / name, spec.files[name]) for name in GRAPHS]
+        return [Finding(GROUP, what, Status.MISSING, str(error).partition(": ")[0], _restore(row, folder))]
+    keys = [key_for(spec.name, folder / name, spec.files[name]) for name in graphs]
     return [
         Finding(GROUP, what, Status.FOUND, f"{row.summary}; files match their hashes"),
         engine_finding(f"engines of {row.name}", keys, engines_root),
     ]
+
+
+def _restore(row: CatalogRow, folder: Path) -> str:
+    """What brings a model back: shipped ones lie in the repository, a user's own do not."""
+    if folder == own_models() / row.name:
+        return f"unmask import FILE --as {row.name}  (or train it again, or remove {folder})"
+    return f"git checkout -- {folder}"
 
 
 def engine_finding(what: str, keys: Iterable[EngineKey], engines_root: Path) -> Finding:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from engines.postprocess import Probabilities, calibrated_probability
+from engines import postprocess
+from engines.postprocess import Probabilities
 from engines.spec import ModelSpec
 
 
 def fake_probability(logits: ArrayLike, spec: ModelSpec) -> Probabilities:
     """Calibrated probability of being fake for each raw logit, in the logits' shape, whatever the model's polarity."""
-    positive = calibrated_probability(logits, spec.calibration)
-    return positive if spec.positive_class == "fake" else 1.0 - positive
+    return postprocess.fake_probability(logits, spec.calibration, spec.positive_class)

@@ -13,7 +13,7 @@ from engines.training.evaluate import frame_logits, frame_report, sample
 from engines.training.faces import load_faces, read_faces
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "deepfake-faces"
-NAMES = sorted(CATALOG)
+NAMES = sorted(name for name, row in CATALOG.items() if row.folder.is_dir())
 
 
 def spec_of(name: str) -> ModelSpec:
