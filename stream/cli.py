@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unmask {version('unmask')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_watch, _add_score, _add_demo, _add_doctor, _add_config):
+    for add in (_add_watch, _add_score, _add_extract, _add_demo, _add_doctor, _add_config):
         add(commands)
     return parser
 
@@ -131,6 +131,41 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per file instead")
     _add_detector_options(parser)
     parser.set_defaults(run=_score)
+
+
+def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "extract",
+        help="cut a data set's videos into face tracks for training",
+        description="Find, track and cut faces as the live detector does; a run that was stopped goes on.",
+    )
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="dfdc, celeb-df, faceforensics or clips")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the tracks")
+    parser.add_argument("--split", metavar="NAME", help="only this split")
+    parser.add_argument("--limit", type=_positive_int, metavar="N", help="at most so many videos")
+    parser.add_argument("--size", type=_positive_int, metavar="PIXELS", help="side of a crop (default 256)")
+    parser.add_argument("--margin", type=_positive, metavar="X", help="side in training crops (default 1.0)")
+    often = parser.add_mutually_exclusive_group()
+    often.add_argument("--period", type=_positive, metavar="SECONDS", help="between two crops (default 0.2)")
+    often.add_argument("--fps", type=_positive, help="crops a second, instead")
+    parser.add_argument("--force-leaky-split", action="store_true", help="go on though sources lie in two splits")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_extract)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
 
 
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -206,6 +241,24 @@ def _score(options: argparse.Namespace) -> int:
     from stream.watch_options import score_config
 
     return score_files(options.files, score_config(options), as_json=options.json)
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from stream.dataset.cutter import CutSettings
+    from stream.dataset.extract import Order, run_extract
+    from stream.watch_options import score_config
+
+    config = score_config(options)
+    given = {
+        "size": options.size,
+        "margin": options.margin,
+        "period_s": 1 / options.fps if options.fps else options.period,
+        "detect_period_s": 1 / config.detector.rate_hz,
+        "detector": config.detector.name,
+    }
+    settings = CutSettings(**{key: value for key, value in given.items() if value is not None})
+    order = Order(options.dataset, options.root, options.split, options.limit, options.force_leaky_split)
+    return run_extract(order, options.out, settings, config)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from stream.config import AppConfig
-from stream.errors import SourceError, UnmaskError, UsageError
+from stream.errors import UnmaskError, UsageError
 from stream.observers import StreamFacts
 from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.pipeline import Analyzer, StreamAnalysis
 from stream.scoring.track_book import TrackSummary
 from stream.sources.file import FileSource
+from stream.sources.frames import frames_of
 from stream.sources.open import open_source
 from stream.sources.uri import parse_source
-from stream.types import Frame, StreamName, StreamState, Verdict
-
-READ_TIMEOUT_S = 0.5
-"""How long to wait for a frame before asking whether the file has ended."""
-NOT_YET_S = 0.005
-"""Between two questions: at its end a decoder answers at once, a moment before it says that it has ended."""
-STALLED_AFTER_S = 60.0
-"""Silence after which a file is given up."""
+from stream.types import StreamName, Verdict
 
 OnProgress = Callable[[float, float | None], None]
 """Told the seconds done and the file's length in seconds, None while that is not known."""
@@ -92,7 +85,7 @@ def score_file(path: Path, config: AppConfig, parts: Parts, *, on_progress: OnPr
     name = StreamName("file")
     analyzer = build_analyzer(config, parts, facts, facts)
     analysis = build_analysis(config, parts, name, keep_all=True)
-    source = _open_file(name, path, facts)
+    source = open_file(name, path, facts)
     try:
         _run_through(source, analyzer, analysis, on_progress)
     finally:
@@ -100,7 +93,8 @@ def score_file(path: Path, config: AppConfig, parts: Parts, *, on_progress: OnPr
     return summary_of(str(path), analysis.book.summaries(), source.warning)
 
 
-def _open_file(name: StreamName, path: Path, facts: StreamFacts) -> FileSource:
+def open_file(name: StreamName, path: Path, facts: StreamFacts) -> FileSource:
+    """The video of a path; it must be closed. Raises SourceError, and UsageError for a live source."""
     source = open_source(name, parse_source(str(path)), observer=facts)
     if isinstance(source, FileSource):
         return source
@@ -118,25 +112,11 @@ def summary_of(file: str, tracks: Sequence[TrackSummary], warning: str | None = 
 
 
 def _run_through(source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress) -> None:
-    heard_s = time.monotonic()
-    while source.state is not StreamState.ENDED:
-        frame = source.read(READ_TIMEOUT_S)
-        if frame is not None:
-            _analyse(frame, source, analyzer, analysis, on_progress)
-            heard_s = time.monotonic()
-        elif time.monotonic() - heard_s > STALLED_AFTER_S:
-            raise SourceError(f"no frame for {STALLED_AFTER_S:.0f} s: is the file damaged?", reason="stalled")
-        else:
-            time.sleep(NOT_YET_S)
-
-
-def _analyse(
-    frame: Frame, source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress
-) -> None:
-    with frame:
-        if analyzer.is_due(analysis, frame):
-            analyzer.step([(analysis, frame)])
-            on_progress(frame.pts_ns / 1e9, source.duration_s)
+    for frame in frames_of(source):
+        with frame:
+            if analyzer.is_due(analysis, frame):
+                analyzer.step([(analysis, frame)])
+                on_progress(frame.pts_ns / 1e9, source.duration_s)
 
 
 def _track_json(track: TrackSummary) -> dict[str, Any]:

@@ -78,6 +78,7 @@ COMPOSERS = [
     "stream.watch_options",
     "stream.parts",
     "stream.score",
+    "stream.dataset",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -89,6 +90,7 @@ OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
+    "av": {"engines.training"},
     "dlib": {"engines.training"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
@@ -138,7 +140,7 @@ LOUD |= {"time", "urllib.request"}
 LOUD_CALLS = {"open", "print", "input"}
 
 SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
-SPEAKERS = {"stream.cli", "stream.score", "stream.demo", "stream.doctor"}
+SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
     "stream.demo": "demo",

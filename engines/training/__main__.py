@@ -25,10 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scratch", type=Path, default=Path("build/training"), help="where pictures are kept decoded")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--backbone", type=Path, help="skip the first stage: weights of a trained backbone")
+    parser.add_argument("--force-leaky-split", action="store_true", help="train though sources lie in two splits")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        run = Run(load_recipe(options.recipe), options.data, options.scratch, options.out)
+        run = Run(load_recipe(options.recipe), options.data, options.scratch, options.out, options.force_leaky_split)
         run.train(resume=options.resume, backbone=options.backbone)
     except EngineError as error:
         print(f"unmask: {error}", file=sys.stderr)

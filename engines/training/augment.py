@@ -19,18 +19,34 @@ from engines.training.degrade import (
     add_noise,
     as_rgb,
     blur,
+    expose,
     gamma,
     jpeg,
     sharpen,
     shift_colour,
     squash,
+    tint,
 )
+from engines.training.h264 import h264, random_crf
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 SMALLEST_CROP = 0.72
 _SOFTEN_BELOW = 0.75
 """Scale under which bilinear sampling would alias: the picture is softened first."""
+
+
+@dataclass(frozen=True)
+class Odds:
+    """How often a stream does what it seldom does to every picture; 0 is never, and then nothing is drawn for it."""
+
+    h264: float = 0.0
+    """In place of JPEG."""
+    exposure: float = 0.0
+    colour: float = 0.0
+
+
+NO_ODDS = Odds()
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ class View:
 
     def of(self, rgb: Rgb, size: int) -> Rgb:
         """(H, H, 3) to (size, size, 3)."""
-        return self._turned(frame_face(rgb, self.framing, size))
+        return as_rgb(self._turned(frame_face(rgb, self.framing, size)))
 
     def of_mask(self, mask: Floats, side: int, size: int) -> Floats:
         """(M, M) mask of a still of ``side`` pixels to (size, size); outside the still it is 0."""
@@ -100,15 +116,26 @@ def _matrix(framing: Framing, size: int) -> NDArray[np.float64]:
     return matrix
 
 
-def through_a_stream(rng: Rng, rgb: Rgb, degradation: float = 1.0) -> Rgb:
+def through_a_stream(rng: Rng, rgb: Rgb, degradation: float = 1.0, odds: Odds = NO_ODDS) -> Rgb:
     """Resolution, light, noise and compression, each in some of the cases; the shape is kept.
 
-    ``degradation`` scales how often each of them happens.
+    ``degradation`` scales how often each of them happens; ``odds`` are absolute.
     """
     rgb = _lit(rng, _resampled(rng, rgb, degradation), degradation)
+    if _happens(rng, odds.exposure):
+        rgb = expose(rgb, rng.uniform(-1.5, 1.0))
+    if _happens(rng, odds.colour):
+        rgb = tint(rng, rgb, 0.2)
     if rng.random() < 0.3 * degradation:
         rgb = add_noise(rng, rgb, rng.uniform(1, 9))
+    if _happens(rng, odds.h264):
+        return h264(rng, rgb, random_crf(rng))
     return jpeg(rgb, int(rng.integers(30, 96))) if rng.random() < 0.55 * degradation else rgb
+
+
+def _happens(rng: Rng, odds: float) -> bool:
+    """Without odds nothing is drawn: recipes that do not know them see what they always saw."""
+    return odds > 0 and bool(rng.random() < odds)
 
 
 def _resampled(rng: Rng, rgb: Rgb, degradation: float) -> Rgb:

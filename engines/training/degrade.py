@@ -56,6 +56,22 @@ def gamma(rgb: Rgb, exponent: float) -> Rgb:
     return curve[rgb]
 
 
+def expose(rgb: Rgb, stops: float) -> Rgb:
+    """More or less light on the sensor, in stops, through a curve of 2.2: highlights clip as they do there."""
+    gain = 2.0 ** (stops / 2.2)
+    curve = to_bytes(np.arange(256, dtype=np.float32) * np.float32(gain) + np.float32(0.5))
+    return curve[rgb]
+
+
+def tint(rng: Rng, rgb: Rgb, strength: float) -> Rgb:
+    """White balance along blue to orange and green to magenta, and saturation, each up to ``strength``."""
+    warm, green, saturation = rng.uniform(-strength, strength, 3)
+    gains = np.array([1 + warm, 1 + green / 2, 1 - warm], np.float32)
+    changed = rgb.astype(np.float32) * gains
+    grey = changed @ np.array([0.299, 0.587, 0.114], np.float32)
+    return to_bytes(grey[..., None] + (changed - grey[..., None]) * np.float32(1 + 2 * saturation))
+
+
 def add_noise(rng: Rng, rgb: Rgb, sigma: float) -> Rgb:
     """Independent Gaussian noise of ``sigma`` on the 0-255 scale: a sensor's."""
     return to_bytes(rgb + rng.standard_normal(rgb.shape, dtype=np.float32) * np.float32(sigma))

@@ -5,7 +5,7 @@ One 224x224 JPEG face crop per video. A fake names its ``original``; a real is i
 
 from __future__ import annotations
 
-import csv
+import logging
 import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.training.datasets import splits
+from engines.training.datasets.deepfake_faces import FOLDER, read_table
 from engines.training.errors import TrainingError
+
+log = logging.getLogger(__name__)
 
 Rgb = NDArray[np.uint8]
 FACE_SIDE = 224
-_FOLDER = "faces_224"
 _DECODERS = 2
 
 
@@ -58,31 +61,27 @@ class FaceSet:
         return FaceSet(tuple(self.faces[row] for row in rows), self.pixels[rows])
 
 
-def read_faces(root: Path) -> list[Face]:
-    """Every row of ``metadata.csv``. Raises TrainingError when it is absent or a source lies in two splits."""
-    try:
-        with (root / "metadata.csv").open(newline="") as file:
-            faces = [_face(row) for row in csv.DictReader(file)]
-    except (OSError, KeyError) as error:
-        raise TrainingError(f"no deepfake-faces set with a split column at {root} ({error}): give its folder") from None
-    refuse_leaks(faces)
+def read_faces(root: Path, *, force_leaky_split: bool = False) -> list[Face]:
+    """Every row of ``metadata.csv`` that is in a split. Raises TrainingError when there are none or a source lies in
+    two splits, unless that is forced."""
+    rows = read_table(root)
+    faces = [Face(row.name, row.source, row.is_fake, row.split) for row in rows if row.split is not None]
+    if rows and not faces:
+        raise TrainingError(f"no splits in {root / 'metadata.csv'}: put parts.csv.gz beside it, or add a split column")
+    refuse_leaks(faces, force=force_leaky_split)
     return faces
 
 
-def refuse_leaks(faces: list[Face]) -> None:
-    """Raise TrainingError when pictures of one source lie in more than one split."""
-    splits: dict[str, set[str]] = {}
-    for face in faces:
-        splits.setdefault(face.source, set()).add(face.split)
-    leaking = {source for source, found in splits.items() if len(found) > 1}
-    if leaking:
-        count = sum(face.source in leaking for face in faces)
-        raise TrainingError(f"{count} pictures leak: {len(leaking)} sources lie in two splits; split by source")
+def refuse_leaks(faces: list[Face], *, force: bool = False) -> None:
+    """Raise TrainingError when pictures of one source lie in more than one split, or log it where that is forced."""
+    leak = splits.refuse_leaks(((face.source, face.split) for face in faces), force=force)
+    if leak.items:
+        log.warning("%s: what is measured on them is no measure", leak)
 
 
-def open_faces(root: Path, scratch: Path) -> FaceSet:
+def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) -> FaceSet:
     """All faces whose picture is there, decoded once into ``scratch`` and mapped from it ever after."""
-    faces = {face.name: face for face in read_faces(root)}
+    faces = {face.name: face for face in read_faces(root, force_leaky_split=force_leaky_split)}
     names, pixels = scratch / "faces.txt", scratch / "faces.npy"
     if not names.is_file():
         _decode_all(root, set(faces), names, pixels)
@@ -108,18 +107,12 @@ def rgb_from_jpeg(data: bytes) -> Rgb:
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
-def _face(row: dict[str, str]) -> Face:
-    name, original = Path(row["videoname"]).stem, Path(row["original"]).stem
-    is_fake = row["label"] == "FAKE"
-    return Face(name, original if is_fake and original else name, is_fake, row["split"])
-
-
 def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None:
     """Write the pixel array, then the names: names without an array never exist."""
     names.parent.mkdir(parents=True, exist_ok=True)
     files = list(_jpegs(root, wanted))
     if not files:
-        raise TrainingError(f"no pictures under {root}: expected {_FOLDER}/ or {_FOLDER}*.zip")
+        raise TrainingError(f"no pictures under {root}: expected {FOLDER}/ or {FOLDER}*.zip")
     out = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(files), FACE_SIDE, FACE_SIDE, 3))
     with ThreadPoolExecutor(_DECODERS) as pool:
         for row, rgb in enumerate(pool.map(lambda file: rgb_from_jpeg(file[1]), files)):
@@ -130,10 +123,10 @@ def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None
 
 def _jpegs(root: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     """(video name, JPEG) of every wanted picture in the folder and in the zips."""
-    for path in sorted((root / _FOLDER).glob("*.jpg")):
+    for path in sorted((root / FOLDER).glob("*.jpg")):
         if path.stem in wanted:
             yield path.stem, path.read_bytes()
-    for archive in sorted(root.glob(f"{_FOLDER}*.zip")):
+    for archive in sorted(root.glob(f"{FOLDER}*.zip")):
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
                 if name.endswith(".jpg") and Path(name).stem in wanted:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.augment import random_view, through_a_stream
+from engines.training.augment import Odds, random_view, through_a_stream
 from engines.training.changes import cells, changed_part, unknown, untouched
 from engines.training.degrade import Floats, Rgb, Rng
 from engines.training.errors import TrainingError
@@ -37,6 +37,10 @@ class BatchPlan:
     scratch: Path
     recipe: BackboneRecipe
     seed: int
+    force_leaky_split: bool = False
+
+    def open_faces(self) -> FaceSet:
+        return open_faces(self.root, self.scratch, force_leaky_split=self.force_leaky_split)
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +63,7 @@ class BatchMaker:
         rows = faces.rows("train")
         self._pixels, self._rows = faces.pixels, rows
         self._size, self._degradation, self._seed = recipe.size, recipe.degradation, seed
+        self._odds = Odds(recipe.h264, recipe.exposure, recipe.colour)
         self._points = None if landmarks is None else landmarks[rows]
         self._landmark_masks = recipe.sampling.landmark_masks
         chosen = [faces.faces[row] for row in rows]
@@ -78,12 +83,15 @@ class BatchMaker:
         real = self._face(pair.real)
         fake, part = self._fake(rng, real, pair)
         view = random_view(rng, real.shape[0])
-        genuine = through_a_stream(rng, view.of(real, self._size), self._degradation), untouched(self._size)
+        genuine = self._sent(rng, view.of(real, self._size)), untouched(self._size)
         view = random_view(rng, fake.shape[0])
-        forged = through_a_stream(rng, view.of(fake, self._size), self._degradation)
+        forged = self._sent(rng, view.of(fake, self._size))
         if part is None:
             return [genuine, (forged, unknown(self._size))]
         return [genuine, (forged, cells(view.of_mask(part, fake.shape[0], self._size), self._size))]
+
+    def _sent(self, rng: Rng, rgb: Rgb) -> Rgb:
+        return through_a_stream(rng, rgb, self._degradation, self._odds)
 
     def _fake(self, rng: Rng, real: Rgb, pair: Pair) -> tuple[Rgb, Floats | None]:
         if pair.fake is not None:
@@ -134,7 +142,7 @@ def _next(queue: mp.Queue[Batch], worker: mp.process.BaseProcess) -> Batch:
 
 def _produce(plan: BatchPlan, start: int, stop: int, queue: mp.Queue[Batch]) -> None:
     cv2.setNumThreads(1)
-    faces = open_faces(plan.root, plan.scratch)
+    faces = plan.open_faces()
     maker = BatchMaker(faces, plan.recipe, plan.seed, needed_landmarks(faces, plan))
     for step in range(start, stop):
         if not _put(queue, maker.batch(step)):

@@ -6,7 +6,7 @@ compression are drawn anew for every frame, as they are in a real stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from engines.training.augment import Framing, frame_face
 from engines.training.degrade import Rgb, Rng, add_noise, as_rgb, jpeg, shift_colour, to_bytes
+from engines.training.h264 import h264_clip, random_crf
 
 Seconds = NDArray[np.float64]
+UNCOMPRESSED = 100
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,11 @@ class Stream:
     """JPEG quality; above 95 nothing is compressed."""
 
 
-def clip_of(rng: Rng, still: Rgb, seconds: Seconds, size: int) -> NDArray[np.uint8]:
-    """(T, size, size, 3) RGB at the given times, all from one (H, H, 3) still."""
+def clip_of(rng: Rng, still: Rgb, seconds: Seconds, size: int, h264: float = 0.0) -> NDArray[np.uint8]:
+    """(T, size, size, 3) RGB at the given times, all from one (H, H, 3) still.
+
+    ``h264``: how often the clip is sent as H.264 rather than picture by picture.
+    """
     if rng.random() < 0.5:
         still = np.ascontiguousarray(still[:, ::-1])
     if rng.random() < 0.5:
@@ -39,7 +44,11 @@ def clip_of(rng: Rng, still: Rgb, seconds: Seconds, size: int) -> NDArray[np.uin
     stream, exposures = random_stream(rng), 1 + _drift(rng, seconds, 0.06)
     framings = camera_path(rng, still.shape[0], seconds)
     frames = [frame_face(still, framing, size) for framing in framings]
-    return np.stack([_sent(rng, frame, gain, stream) for frame, gain in zip(frames, exposures, strict=True)])
+    crf = random_crf(rng) if h264 and rng.random() < h264 else None
+    if crf is not None:
+        stream = replace(stream, quality=UNCOMPRESSED)
+    sent = np.stack([_sent(rng, frame, gain, stream) for frame, gain in zip(frames, exposures, strict=True)])
+    return sent if crf is None else h264_clip(rng, sent, crf)
 
 
 def camera_path(rng: Rng, side: int, seconds: Seconds) -> list[Framing]:
@@ -56,7 +65,7 @@ def random_stream(rng: Rng) -> Stream:
     """From a clean studio feed to a poor call."""
     resolution = rng.uniform(0.45, 0.95) if rng.random() < 0.35 else 1.0
     noise = rng.uniform(0.5, 6.0) if rng.random() < 0.5 else 0.0
-    return Stream(resolution, noise, int(rng.integers(35, 96)) if rng.random() < 0.7 else 100)
+    return Stream(resolution, noise, int(rng.integers(35, 96)) if rng.random() < 0.7 else UNCOMPRESSED)
 
 
 def _drift(rng: Rng, seconds: Seconds, reach: float) -> Seconds:

@@ -62,6 +62,12 @@ class BackboneRecipe(_Value):
     """Pictures seen in all."""
     degradation: float = Field(default=1.0, ge=0, le=1)
     """Scales how often a picture is degraded as by a stream; 0 never."""
+    h264: float = Field(default=0.0, ge=0, le=1)
+    """How often a picture is compressed by H.264 rather than JPEG."""
+    exposure: float = Field(default=0.0, ge=0, le=1)
+    """How often it is lighter or darker by up to one and a half stops."""
+    colour: float = Field(default=0.0, ge=0, le=1)
+    """How often its white balance and saturation are off."""
     localisation: float = Field(default=0.0, ge=0)
     """Weight of the loss on where a fake was changed, beside the loss on whether."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
@@ -91,6 +97,8 @@ class HeadRecipe(_Value):
     weight_decay: float = Field(default=0.05, ge=0)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     self_blended: float = Field(default=0.35, ge=0, le=1)
+    h264: float = Field(default=0.0, ge=0, le=1)
+    """How often a clip is compressed by H.264 rather than picture by picture."""
 
 
 class Recipe(_Value):

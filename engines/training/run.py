@@ -42,12 +42,13 @@ class Run:
     data: Path
     scratch: Path
     out: Path
+    force_leaky_split: bool = False
 
     def train(self, *, resume: bool = False, backbone: Path | None = None) -> ModelSpec:
         """All stages. ``backbone`` names finished weights of the first one to use instead. Raises EngineError."""
         self.out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)  # of the frame head's start
-        faces = open_faces(self.data, self.scratch)
+        faces = open_faces(self.data, self.scratch, force_leaky_split=self.force_leaky_split)
         return self.fit_windows(self._backbone(resume, backbone), faces)
 
     def fit_stage(self, name: str, recipe: BackboneRecipe, model: FrameClassifier, *, resume: bool) -> FrameClassifier:
@@ -61,8 +62,8 @@ class Run:
         state = start_state(model, recipe)
         if resume and (checkpoint.is_file() or name == FIRST_STAGE):
             load_state(checkpoint, state)
-        plan = BatchPlan(self.data, self.scratch, recipe, seed)
-        needed_landmarks(open_faces(self.data, self.scratch), plan)  # here, where the log is seen
+        plan = BatchPlan(self.data, self.scratch, recipe, seed, self.force_leaky_split)
+        needed_landmarks(plan.open_faces(), plan)  # here, where the log is seen
         progress = Progress(self.out / f"{name}.csv", recipe.steps, 2 * recipe.sampling.pairs)
         with batches(plan, state.step, recipe.steps) as source:
             run_fit(state, source, recipe, checkpoint, progress)
@@ -117,11 +118,13 @@ class Run:
         """Measured on forged faces only: self-blended ones are for training."""
         recipe, trains = self.recipe.head, split == "train"
         clips = recipe.train_clips if trains else recipe.val_clips
-        return ClipPlan(split, clips, recipe.rendered, recipe.self_blended if trains else 0.0, self.recipe.seed)
+        blended, seed = recipe.self_blended if trains else 0.0, self.recipe.seed
+        return ClipPlan(split, clips, recipe.rendered, blended, seed, recipe.h264)
 
     def _clips(self, graph: OnnxRuntimeBackend, spec: ModelSpec, faces: FaceSet, plan: ClipPlan) -> ClipFeatures:
         """Features of the planned clips, kept under the backbone's hash: a second run reads them."""
         name = f"{plan.split}-{plan.clips}-{plan.rendered}-{plan.seed}-{spec.files[BACKBONE_FILE][:12]}"
+        name += f"-h264-{plan.h264:g}" if plan.h264 else ""
         path = self.out / f"clips-{name}.npz"
         if path.is_file():
             kept = np.load(path)

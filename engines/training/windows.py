@@ -54,6 +54,8 @@ class ClipPlan:
     self_blended: float
     """Fraction of the fakes that are self-blended from their real."""
     seed: int
+    h264: float = 0.0
+    """How often a clip is compressed by H.264."""
 
 
 def embed(backbone: Backend, spec: ModelSpec, crops: list[Rgb]) -> tuple[Floats, Floats]:
@@ -67,7 +69,7 @@ def embed_clips(backbone: Backend, spec: ModelSpec, faces: FaceSet, plan: ClipPl
     features, logits, slots, labels = [], [], [], []
     for rng, still, label in _stills(faces, plan):
         chosen = np.sort(rng.choice(spec.window.slots, plan.rendered, replace=False)).astype(np.int64)
-        frames = clip_of(rng, still, chosen.astype(np.float64) * spec.window.period_s, spec.pixels.size)
+        frames = clip_of(rng, still, chosen.astype(np.float64) * spec.window.period_s, spec.pixels.size, plan.h264)
         clip_features, clip_logits = embed(backbone, spec, list(frames))
         features.append(clip_features)
         logits.append(clip_logits)

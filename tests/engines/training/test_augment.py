@@ -15,13 +15,15 @@ from skimage.data import astronaut
 from engines.training.augment import (
     SMALLEST_CROP,
     Framing,
+    Odds,
     View,
     frame_face,
     random_framing,
     random_view,
     through_a_stream,
 )
-from engines.training.degrade import Rgb, Rng, add_noise, blur, gamma, jpeg, sharpen, shift_colour, squash
+from engines.training.degrade import Rgb, Rng, add_noise, blur, expose, gamma, jpeg, sharpen, shift_colour, squash, tint
+from engines.training.h264 import BEST_CRF, WORST_CRF, h264, h264_clip
 from engines.training.self_blend import blend_mask, self_blended
 
 FACE: Rgb = np.ascontiguousarray(astronaut()[0:224, 110:334])
@@ -40,7 +42,11 @@ CHANGES: dict[str, Callable[[Rng, Rgb], Rgb]] = {
     "noise": lambda rng, rgb: add_noise(rng, rgb, 5.0),
     "jpeg": lambda _, rgb: jpeg(rgb, 40),
     "gamma": lambda _, rgb: gamma(rgb, 1.3),
+    "exposure": lambda rng, rgb: expose(rgb, rng.uniform(-1.5, 1.2)),
+    "tint": lambda rng, rgb: tint(rng, rgb, 0.2),
+    "h264": lambda rng, rgb: h264(rng, rgb, 30),
     "stream": through_a_stream,
+    "all odds": lambda rng, rgb: through_a_stream(rng, rgb, 1.0, Odds(h264=1.0, exposure=1.0, colour=1.0)),
     "self-blend": self_blended,
     "all": lambda rng, rgb: augmented(rng, rgb, 144),
 }
@@ -63,7 +69,7 @@ def test_a_change_gives_a_picture_and_leaves_its_input_alone(name: str) -> None:
 
 
 def test_reals_and_fakes_pass_through_one_function_that_is_not_told_the_label() -> None:
-    assert list(inspect.signature(through_a_stream).parameters) == ["rng", "rgb", "degradation"]
+    assert list(inspect.signature(through_a_stream).parameters) == ["rng", "rgb", "degradation", "odds"]
     assert list(inspect.signature(random_view).parameters) == ["rng", "side"]
 
 
@@ -155,3 +161,47 @@ def test_a_self_blended_fake_differs_inside_and_hardly_at_the_corners() -> None:
     inside, corner = np.mean(differences, axis=0)
     assert inside > 2
     assert inside > 1.5 * corner
+
+
+def test_a_worse_rate_factor_loses_more_of_the_picture() -> None:
+    crfs = (BEST_CRF, 28, WORST_CRF)
+    losses = [np.abs(h264(np.random.default_rng(0), FACE, crf).astype(int) - FACE).mean() for crf in crfs]
+    assert losses == sorted(losses)
+    assert 0 < losses[0] < 4
+    assert losses[-1] > 2 * losses[0]
+
+
+@pytest.mark.parametrize("shape", [(63, 63), (64, 48), (33, 50)])
+def test_h264_keeps_size_place_and_colours_of_any_picture(shape: tuple[int, int]) -> None:
+    height, width = shape
+    picture = np.full((height, width, 3), (180, 90, 60), np.uint8)
+    picture[height // 4 : height // 2, width // 4 : width // 2] = (20, 60, 160)
+    for seed in range(4):
+        sent = h264(np.random.default_rng(seed), picture, BEST_CRF)
+        assert sent.shape == picture.shape
+        assert np.abs(sent.astype(int) - picture).mean() < 4
+
+
+def test_a_clip_keeps_its_frames_in_order() -> None:
+    frames = np.stack([np.roll(FACE[:96, :96], 4 * shift, axis=1) for shift in range(5)])
+    sent = h264_clip(np.random.default_rng(0), frames, 26).astype(int)
+    nearest = [int(np.argmin([np.abs(frame - other).mean() for other in frames])) for frame in sent]
+    assert nearest == [0, 1, 2, 3, 4]
+
+
+def test_a_stop_of_light_doubles_it_on_the_sensor_and_clips() -> None:
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    assert expose(grey, 0.0)[0, 0, 0] == 100
+    assert (expose(grey, 1.0)[0, 0, 0] / 100) ** 2.2 == pytest.approx(2, abs=0.05)
+    assert expose(grey, 6.0).max() == 255
+
+
+def test_odds_of_nothing_draw_nothing() -> None:
+    before, after = np.random.default_rng(3), np.random.default_rng(3)
+    assert np.array_equal(through_a_stream(before, FACE), through_a_stream(after, FACE, 1.0, Odds()))
+    assert before.random() == after.random()
+
+
+@pytest.mark.parametrize("odds", [Odds(h264=1.0), Odds(exposure=1.0), Odds(colour=1.0)])
+def test_odds_hold_without_degradation_too(odds: Odds) -> None:
+    assert not np.array_equal(through_a_stream(np.random.default_rng(0), FACE, 0.0, odds), FACE)

@@ -71,3 +71,14 @@ def test_a_damaged_picture_stops_the_decoding_and_leaves_no_half_set(tmp_path: P
     with pytest.raises(TrainingError, match="cannot be decoded"):
         open_faces(root, tmp_path / "scratch")
     assert not (tmp_path / "scratch" / "faces.txt").exists()
+
+
+def test_a_leak_is_let_through_when_it_is_forced(tmp_path: Path) -> None:
+    leaking = [*ROWS, ("c.mp4", "FAKE", "a0r.mp4", "val")]
+    assert len(read_faces(write_set(tmp_path, leaking, zipped=False), force_leaky_split=True)) == len(leaking)
+
+
+def test_a_table_without_splits_says_how_to_get_them(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("videoname,label,original\na.mp4,REAL,\n")
+    with pytest.raises(TrainingError, match=r"put parts\.csv\.gz beside it"):
+        read_faces(tmp_path)

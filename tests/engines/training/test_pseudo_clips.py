@@ -58,3 +58,14 @@ def test_some_streams_are_clean_and_some_are_poor() -> None:
     streams = [random_stream(np.random.default_rng(seed)) for seed in range(200)]
     assert any(stream.quality > 95 and stream.noise == 0 and stream.resolution == 1 for stream in streams)
     assert any(stream.quality < 50 and stream.resolution < 0.7 for stream in streams)
+
+
+def test_a_clip_may_be_sent_as_h264_and_without_odds_is_what_it_was() -> None:
+    seconds = np.arange(4) * 0.2
+    plain, same, sent = (
+        clip_of(np.random.default_rng(1), FACE, seconds, 96, **odds) for odds in ({}, {"h264": 0.0}, {"h264": 1.0})
+    )
+    assert np.array_equal(plain, same)
+    assert sent.shape == plain.shape
+    assert not np.array_equal(sent, plain)
+    assert np.abs(sent.astype(int) - plain).mean() < 20
