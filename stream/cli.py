@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unmask {version('unmask')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_watch, _add_score, _add_extract, _add_demo, _add_doctor, _add_config):
+    for add in (_add_watch, _add_score, _add_extract, _add_import, _add_demo, _add_doctor, _add_config):
         add(commands)
     return parser
 
@@ -168,6 +168,22 @@ def _positive_int(text: str) -> int:
     return value
 
 
+def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="bring a Keras or PyTorch model",
+        description="Turn a Keras or PyTorch checkpoint into a model of this program; nothing in the file is executed.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help=".keras, .h5, .pth, .pt, .p, .pkl or .safetensors")
+    parser.add_argument(
+        "--as", dest="name", required=True, metavar="NAME", help="which model it is (docs/importing.md)"
+    )
+    parser.add_argument("--backbone", type=Path, metavar="FILE2", help="the image network, where FILE is a video head")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: among your own models)")
+    parser.add_argument("--positive", choices=("fake", "real"), help="what a high score means (default: as its origin)")
+    parser.set_defaults(run=_import)
+
+
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="watch a made-up RTSP camera whose second half is a face swap")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: %(default)s)")
@@ -259,6 +275,22 @@ def _extract(options: argparse.Namespace) -> int:
     settings = CutSettings(**{key: value for key, value in given.items() if value is not None})
     order = Order(options.dataset, options.root, options.split, options.limit, options.force_leaky_split)
     return run_extract(order, options.out, settings, config)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from engines.importing import import_model
+
+    done = import_model(
+        options.file, options.name, backbone=options.backbone, out=options.out, positive=options.positive
+    )
+    for line in done.recognised:
+        print(f"recognised  {line}")
+    print(f"parameters  {done.parameters:,}")
+    for what, line in done.facts.items():
+        print(f"{what:<11} {line}")
+    print(f"written     {done.folder}")
+    print(f"use         {done.advice}")
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
