@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from engines.spec import Calibration
 
+_EXTREME = 7.0
+"""Of the temperature's logarithm: answers without a single error would have it run to 0."""
+
 
 def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.int64], *, balanced: bool = True) -> Calibration:
     """Minimise the log loss of ``sigmoid((logit + bias) / temperature)``; (N,) each, 1 = fake.
@@ -23,10 +26,11 @@ def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.int64], *, b
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
-        scaled = (x + bias) / log_temperature.exp()
+        scaled = (x + bias) / log_temperature.clamp(-_EXTREME, _EXTREME).exp()
         value = torch.nn.functional.binary_cross_entropy_with_logits(scaled, y, weight)
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         return value
 
     solver.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    return Calibration(temperature=float(log_temperature.detach().exp()), bias=float(bias.detach()))
+    temperature = float(log_temperature.detach().clamp(-_EXTREME, _EXTREME).exp())
+    return Calibration(temperature=temperature, bias=float(bias.detach()))
