@@ -15,13 +15,15 @@ import time
 import numpy as np
 import torch
 
+from engines.catalog import CATALOG
 from engines.models.efficientnet_lite import FrameClassifier
 from engines.training.changes import grid_of
-from engines.training.fit import FitState, start_state, take_step
+from engines.training.fit import Task, start_state, take_step
 from engines.training.loader import Batch
 from engines.training.localise import LocalisingClassifier
 from engines.training.memory import keep_freed_memory
 from engines.training.recipe import BackboneRecipe
+from engines.training.resume import FitState
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,14 +33,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=4, help="timed steps of each variant")
     options = parser.parse_args(argv)
     keep_freed_memory()
-    recipe = BackboneRecipe(size=options.size)
+    recipe = BackboneRecipe(size=options.size, localisation=1.0)
+    task = Task(recipe, CATALOG["lite0-gru"].pixels)
     torch.set_num_threads(recipe.threads)
-    batch, states = _batch(recipe), {"plain": _plain(recipe), "fast": start_state(FrameClassifier(), recipe)}
+    batch, states = _batch(recipe), {"plain": _plain(task), "fast": start_state(FrameClassifier(), task)}
     seconds: dict[str, list[float]] = {name: [] for name in states}
     for step in range(2 + options.steps):
         for name, state in states.items():
             began = time.perf_counter()
-            take_step(state, batch, recipe)
+            take_step(state, batch, task)
             if step >= 2:
                 seconds[name].append(time.perf_counter() - began)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -49,9 +52,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{medians['plain'] / medians['fast']:.2f} x as fast")
 
 
-def _plain(recipe: BackboneRecipe) -> FitState:
+def _plain(task: Task) -> FitState:
     """A state whose network keeps torch's layers."""
-    state = start_state(FrameClassifier(), recipe)
+    state = start_state(FrameClassifier(), task)
     plain = LocalisingClassifier(FrameClassifier())
     plain.load_state_dict(state.model.state_dict())
     plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it

@@ -72,7 +72,7 @@ class ModelSpec(_Value):
     calibration: Calibration
     """Of the head's logit."""
     frame_calibration: Calibration | None = None
-    """Of the backbone's single-frame logit; None where it has none."""
+    """Of the backbone's single-frame logit, at its val split's own share of fakes; None where it has none."""
     verdict: VerdictLimits = VerdictLimits()
     files: dict[str, str]
     """File name -> SHA-256 in hex, of every file beside the spec."""

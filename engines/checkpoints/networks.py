@@ -32,11 +32,14 @@ def network_name(backbone: Backbone) -> str:
     raise CheckpointError(f"{kind.__qualname__} is no network of the catalog: add it to engines/catalog.py")
 
 
-def new_backbone(name: str, style: str | None = None, *, frame_head: bool = True) -> Backbone:
-    """A fresh backbone; ``style`` None takes its own. Raises CheckpointError when there is none of that kind."""
+def new_backbone(name: str, style: str | None = None, *, frame_head: bool = True, size: int | None = None) -> Backbone:
+    """A fresh backbone; ``style`` None takes its own, ``size`` None its usual one where it has but one.
+
+    Raises CheckpointError when there is none of that kind.
+    """
     network = network_class(name)
     try:
-        return network.build(network.STYLES[0] if style is None else style, frame_head=frame_head)
+        return network.build(network.STYLES[0] if style is None else style, frame_head=frame_head, size=size)
     except ValueError as error:
         raise CheckpointError(f"no such {name}: {error}") from None
 

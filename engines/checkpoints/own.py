@@ -30,6 +30,7 @@ NETWORKS_KEY = "unmask"
 BACKBONE_PREFIX, HEAD_PREFIX = "backbone.", "head."
 FRAME_HEAD_KEY = "backbone.frame_head.weight"
 FIRST_KIND = {"backbone": "lite0", "style": "keras", "head": "gru", "feature_dim": "1280"}
+CATALOG_SIZES = {row.network: row.pixels.size for row in CATALOG.values()}
 _REMEDY = "restore it (git checkout) or train it again"
 
 
@@ -85,11 +86,19 @@ def _kind_of(model: TrainedModel) -> dict[str, str]:
     """What the metadata say of the networks."""
     kind: dict[str, str] = {}
     if model.backbone is not None:
-        kind |= {"backbone": network_name(model.backbone), "style": model.backbone.style}
+        kind |= {"backbone": network_name(model.backbone), "style": model.backbone.style, **_size_of(model.backbone)}
     if model.head is not None:
         head = "mean_logit" if isinstance(model.head, MeanLogitHead) else "gru"
         kind |= {"head": head, "feature_dim": str(model.head.feature_dim)}
     return kind
+
+
+def _size_of(backbone: Backbone) -> dict[str, str]:
+    """The input size of a network that takes only one, where that is not the usual one of its kind."""
+    name, size = network_name(backbone), backbone.fixed_size
+    if size is None or size == CATALOG_SIZES[name]:
+        return {}
+    return {"size": str(size)}
 
 
 def _trained_head(model: TrainedModel) -> nn.Module | None:
@@ -114,7 +123,8 @@ def _empty_model(path: Path, stored: Mapping[str, Tensor], kind: Mapping[str, st
             backbone = None
             if "backbone" in kind:
                 frame_head = FRAME_HEAD_KEY in stored
-                backbone = new_backbone(kind["backbone"], kind.get("style"), frame_head=frame_head)
+                size = _width(kind["size"]) if "size" in kind else None
+                backbone = new_backbone(kind["backbone"], kind.get("style"), frame_head=frame_head, size=size)
             width = _width(kind.get("feature_dim", ""))
             if backbone is not None and "head" in kind and width != backbone.feature_dim:
                 raise CheckpointError(f"a head over {width} features does not fit {kind['backbone']}")

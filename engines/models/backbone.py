@@ -16,6 +16,11 @@ class Backbone(nn.Module):
     STYLES: ClassVar[tuple[str, ...]] = ("keras",)
     """Conventions its published weights come in, the first by default: they differ in numbers, not in tensors."""
 
+    SMALLEST: ClassVar[int] = 32
+    """Side of the smallest input that its layers can shrink, in pixels."""
+    HAS_MAP: ClassVar[bool] = True
+    """Whether its features are the average of a feature map, which can say where."""
+
     feature_dim: int
     frame_head: nn.Linear | None
     """Features to one logit a crop; None where there are features only."""
@@ -25,14 +30,22 @@ class Backbone(nn.Module):
     """Side of the only input it takes, in pixels; None where any will do."""
 
     @classmethod
-    def build(cls, style: str, *, frame_head: bool) -> Backbone:
-        """A fresh network of that kind. Raises ValueError when there is none of that kind."""
+    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
+        """A fresh network of that kind; ``size`` is for those of a fixed size, and other than their usual one.
+
+        Raises ValueError when there is none of that kind.
+        """
         if style != cls.STYLES[0] or not frame_head:
             raise ValueError(f"{cls.__name__} comes as {cls.STYLES[0]!r} with a frame head only")
+        takes_any_size(size)
         return cls()
 
     def forward_features(self, crops: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, F)."""
+        """(N, 3, S, S) to (N, F): the average of the feature map, where there is one."""
+        return self.feature_map(crops).mean((2, 3))
+
+    def feature_map(self, crops: Tensor) -> Tensor:
+        """(N, 3, S, S) to (N, F, G, G): the features before they are pooled."""
         raise NotImplementedError
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -48,3 +61,9 @@ def checked_style(style: str, known: tuple[str, ...]) -> str:
     if style not in known:
         raise ValueError(f"no style {style!r}: use one of {', '.join(known)}")
     return style
+
+
+def takes_any_size(size: int | None) -> None:
+    """Raises ValueError when a size is asked of a network that is not built for one."""
+    if size is not None:
+        raise ValueError("it takes pictures of any size: name none")

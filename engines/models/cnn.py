@@ -17,15 +17,29 @@ DROPOUT = 0.5
 _relu = nn.functional.relu
 
 
-class SeedCnn(Backbone):
-    """Convolutions 64, 128, 128 and two pools, then dense 128, 64 and 1: 51,619,585 parameters at 224 px."""
+class _Flat(Backbone):
+    """Dense layers over every place of a picture: one input size each, and no feature map to average."""
 
+    HAS_MAP = False
     feature_dim = FEATURE_DIM
     frame_head: nn.Linear
 
     def __init__(self, size: int = SIZE) -> None:
         super().__init__()
         self.fixed_size = size
+
+    @classmethod
+    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
+        if style != cls.STYLES[0] or not frame_head:
+            raise ValueError(f"{cls.__name__} comes as {cls.STYLES[0]!r} with a frame head only")
+        return cls(size or SIZE)
+
+
+class SeedCnn(_Flat):
+    """Convolutions 64, 128, 128 and two pools, then dense 128, 64 and 1: 51,619,585 parameters at 224 px."""
+
+    def __init__(self, size: int = SIZE) -> None:
+        super().__init__(size)
         self.conv1 = nn.Conv2d(3, 64, 7, padding="same")
         self.conv2 = nn.Conv2d(64, 128, 3, padding="same")
         self.conv3 = nn.Conv2d(128, 128, 3, padding="same")
@@ -42,18 +56,14 @@ class SeedCnn(Backbone):
         return _relu(self.dense2(self.drop(_relu(self.dense1(x.flatten(1))))))
 
 
-class SeedCnnLarge(Backbone):
+class SeedCnnLarge(_Flat):
     """Two 2x2 and two 3x3 convolutions, then dense 512, 256, 128, 64 and 1: 205,932,673 parameters at 224 px.
 
     Dropout stands between 256 and 128, and nowhere else.
     """
 
-    feature_dim = FEATURE_DIM
-    frame_head: nn.Linear
-
     def __init__(self, size: int = SIZE) -> None:
-        super().__init__()
-        self.fixed_size = size
+        super().__init__(size)
         self.conv1 = nn.Conv2d(3, 64, 2)
         self.conv2 = nn.Conv2d(64, 64, 2)
         self.conv3 = nn.Conv2d(64, 128, 3, padding="same")

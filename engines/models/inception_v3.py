@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.models.as_keras import keras_start
-from engines.models.backbone import Backbone, checked_style
+from engines.models.backbone import Backbone, checked_style, takes_any_size
 
 SIZE = 299
 FEATURE_DIM = 2048
@@ -27,6 +27,7 @@ class InceptionV3(Backbone):
     """
 
     STYLES = ("keras", "torchvision")
+    SMALLEST = 75
     feature_dim = FEATURE_DIM
 
     def __init__(self, style: str = "keras", *, frame_head: bool = False, dropout: float = 0.0) -> None:
@@ -43,15 +44,12 @@ class InceptionV3(Backbone):
         keras_start(self)
 
     @classmethod
-    def build(cls, style: str, *, frame_head: bool) -> Backbone:
+    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
+        takes_any_size(size)
         return cls(style, frame_head=frame_head)
 
-    def forward_features(self, crops: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, 2048), none of them negative."""
-        return self.feature_map(crops).mean((2, 3))
-
     def feature_map(self, crops: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, 2048, G, G), G = 8 at 299 px: the features before they are pooled."""
+        """(N, 3, S, S) to (N, 2048, G, G), G = 8 at 299 px: the features before they are pooled, none negative."""
         x: Tensor = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(crops)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(_max_pooled(x)))
         x = _max_pooled(x)

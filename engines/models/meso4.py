@@ -27,6 +27,7 @@ class Meso4(Backbone):
     """
 
     STYLES = ("keras", "pytorch")
+    HAS_MAP = False
     feature_dim = FEATURE_DIM
     frame_head: nn.Linear
 
@@ -42,10 +43,10 @@ class Meso4(Backbone):
         keras_start(self)
 
     @classmethod
-    def build(cls, style: str, *, frame_head: bool) -> Backbone:
+    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
         if not frame_head:
             raise ValueError("Meso4 comes with a frame head only")
-        return cls(style)
+        return cls(style, size or SIZE)
 
     def forward_features(self, crops: Tensor) -> Tensor:
         """(N, 3, S, S) to the hidden layer, (N, 16)."""

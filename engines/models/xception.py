@@ -17,7 +17,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from engines.models.as_keras import keras_start, same_max_pool
-from engines.models.backbone import Backbone, checked_style
+from engines.models.backbone import Backbone, checked_style, takes_any_size
 
 SIZE = 299
 FEATURE_DIM = 2048
@@ -53,15 +53,12 @@ class Xception(Backbone):
         keras_start(self)
 
     @classmethod
-    def build(cls, style: str, *, frame_head: bool) -> Backbone:
+    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
+        takes_any_size(size)
         return cls(style, frame_head=frame_head)
 
-    def forward_features(self, crops: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, 2048), none of them negative."""
-        return self.feature_map(crops).mean((2, 3))
-
     def feature_map(self, crops: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, 2048, G, G), G about S / 32: the features before they are pooled."""
+        """(N, 3, S, S) to (N, 2048, G, G), G about S / 32: the features before they are pooled, none negative."""
         x = _relu(self.bn1(self.conv1(crops)))
         x = _relu(self.bn2(self.conv2(x)))
         for number in range(1, 13):

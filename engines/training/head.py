@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
 
+from engines.checkpoints.networks import Head
 from engines.models.gru_head import WINDOW_SLOTS, GruHead, HoldingGru
 from engines.training.fit import smoothed_loss
+from engines.training.optimisers import optimiser_of
 from engines.training.recipe import HeadRecipe
 from engines.training.windows import ClipFeatures, Floats, Indices, draw_masks, fill_slots
 
@@ -57,23 +61,19 @@ def find_directions(features: Floats, frame_weights: Floats, count: int) -> Dire
     return Directions(mean.astype(np.float32), scale.astype(np.float32), rows.astype(np.float32))
 
 
-def fit_head(clips: ClipFeatures, directions: Directions, recipe: HeadRecipe, seed: int) -> GruHead:
-    """Fit on freshly filled and masked windows of every clip in every epoch; in evaluation mode, on whole features."""
+def fit_head(clips: ClipFeatures, directions: Directions | None, recipe: HeadRecipe, seed: int) -> GruHead:
+    """Fit on freshly filled and masked windows of every clip in every epoch; in evaluation mode, on whole features.
+
+    Without directions it is fitted on features as they are, from random weights.
+    """
     torch.manual_seed(seed)
-    rng = np.random.default_rng((seed, 5))
-    projected, small = directions.project(clips.features), GruHead(len(directions.rows)).train()
+    if directions is None:
+        head = GruHead(clips.features.shape[-1]).train()
+        _fit(head, clips, clips.features, recipe, seed)
+        return head.eval()
+    small = GruHead(len(directions.rows)).train()
     start_as_running_mean(small)
-    steps = -(-len(clips) // recipe.batch)
-    optimiser = torch.optim.AdamW(small.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * steps)
-    for _ in range(recipe.epochs):
-        windows = windows_of(projected, fill_slots(rng, clips, WINDOW_SLOTS))
-        masks = draw_masks(rng, len(clips), WINDOW_SLOTS, MIN_SAMPLES)
-        for rows in np.array_split(rng.permutation(len(clips)), steps):
-            logits = small(torch.from_numpy(windows[rows]), torch.from_numpy(masks[rows]))[:, 0]
-            labels = torch.from_numpy(clips.labels[rows]).float()
-            _descend(small, optimiser, smoothed_loss(logits, labels, recipe.label_smoothing))
-            schedule.step()
+    _fit(small, clips, directions.project(clips.features), recipe, seed)
     return unfolded(small.eval(), directions)
 
 
@@ -109,7 +109,7 @@ def unfolded(small: GruHead, directions: Directions) -> GruHead:
 
 
 @torch.inference_mode()
-def head_logits(head: GruHead, windows: Floats, masks: Floats) -> NDArray[np.float64]:
+def head_logits(head: Head, windows: Floats, masks: Floats) -> NDArray[np.float64]:
     """(N,) logits of (N, T, F) windows under (N, T) masks."""
     parts = [
         head(torch.from_numpy(windows[start : start + _CHUNK]), torch.from_numpy(masks[start : start + _CHUNK]))[:, 0]
@@ -118,10 +118,36 @@ def head_logits(head: GruHead, windows: Floats, masks: Floats) -> NDArray[np.flo
     return np.asarray(torch.cat(parts).double().numpy(), np.float64)
 
 
+def _fit(head: GruHead, clips: ClipFeatures, features: Floats, recipe: HeadRecipe, seed: int) -> None:
+    """Every epoch of it; ``features`` (N, D, F) stand for the clips' own."""
+    rng, steps = np.random.default_rng((seed, 5)), -(-len(clips) // recipe.batch)
+    optimiser = optimiser_of(
+        recipe.kind,
+        head.parameters(),
+        recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+    )
+    total = recipe.epochs * steps
+    schedule: LRScheduler
+    schedule = CosineAnnealingLR(optimiser, total) if recipe.schedule == "cosine" else ConstantLR(optimiser, 1.0)
+    for _ in range(recipe.epochs):
+        windows = windows_of(features, fill_slots(rng, clips, WINDOW_SLOTS))
+        masks = draw_masks(rng, len(clips), WINDOW_SLOTS, MIN_SAMPLES)
+        for rows in np.array_split(rng.permutation(len(clips)), steps):
+            logits = head(torch.from_numpy(windows[rows]), torch.from_numpy(masks[rows]))[:, 0]
+            labels = torch.from_numpy(clips.labels[rows]).float()
+            _descend(head, optimiser, smoothed_loss(logits, labels, recipe.label_smoothing))
+            schedule.step()
+
+
 def _widest(centred: Floats, count: int) -> NDArray[np.float64]:
-    """(count, F) principal components of (N, F)."""
+    """(count, F) principal components of (N, F), the widest last; only those are worked out (Lanczos)."""
+    if not count:
+        return np.empty((0, centred.shape[1]))
     covariance = (centred.T @ centred).astype(np.float64)
-    return np.asarray(np.linalg.eigh(covariance)[1][:, ::-1][:, :count].T, np.float64)
+    start = np.random.default_rng(0).standard_normal(len(covariance))
+    return np.asarray(eigsh(covariance, count, v0=start)[1].T, np.float64)
 
 
 def _follow(layer: HoldingGru, unit: int, *, source: int, gain: float, bias: float) -> None:

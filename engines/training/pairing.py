@@ -68,6 +68,19 @@ class Pairing:
         return Pair(real, int(rng.choice(self._fakes)) if len(self._fakes) else None)
 
 
+class Shuffle:
+    """All pictures of one split in random order, epoch by epoch; the remainder of a batch is left out."""
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        self._count, self._batch, self._seed = count, batch, seed
+
+    def batch(self, step: int) -> list[int]:
+        """The rows of one step."""
+        epoch, position = divmod(step, max(1, self._count // self._batch))
+        order = np.random.default_rng((self._seed, 1, epoch)).permutation(self._count)
+        return [int(row) for row in order[position * self._batch : (position + 1) * self._batch]]
+
+
 def _fakes_by_source(faces: Sequence[Face]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row, face in enumerate(faces):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engines.postprocess import calibrated_probability
+from engines.postprocess import fake_probability
 from engines.runtime.ports import Array, Backend, TensorSpec
 from engines.spec import ModelSpec
 from engines.training.labelled_clips import Clip
@@ -91,11 +91,9 @@ class ClipScores:
         """One item a sampled face, with its clip's label, of the scored clips; without a frame logit there are none."""
         kept = [one for one in self.read if one.score.fake_probability is not None]
         raw = np.concatenate([np.zeros(0), *(one.frame_logits for one in kept)])
-        positive = calibrated_probability(raw, spec.frame_calibration)
         items = tuple(one.item for one in kept for _ in one.frame_logits)
-        if spec.positive_class == "fake":
-            return Scored(items, raw, positive)
-        return Scored(items, -raw, 1 - positive)
+        probabilities = fake_probability(raw, spec.frame_calibration or spec.calibration, spec.positive_class)
+        return Scored(items, raw if spec.positive_class == "fake" else -raw, probabilities)
 
 
 def score_clips(clips: Sequence[Clip], config: AppConfig, parts: Parts, margin: float, on_clip: OnClip) -> ClipScores:

@@ -21,6 +21,7 @@ def test_it_answers_whether_as_the_plain_network_does_and_where_on_the_grid(size
     with torch.inference_mode():
         whether, where = LocalisingClassifier(plain).eval()(crops)
         torch.testing.assert_close(whether, plain(crops)[:, 0])
+    assert where is not None
     assert where.shape == (2, grid_of(size), grid_of(size))
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.export.package import neutral_spec
-from engines.models.gru_head import WINDOW_SLOTS, GruHead
-from engines.postprocess import calibrated_probability
+from engines.models.gru_head import WINDOW_SLOTS, GruHead, mean_logit_head
+from engines.postprocess import calibrated_probability, fake_probability
 from engines.training.calibrate import fit_calibration
-from engines.training.measure import calibrated_spec, calibration_errors
+from engines.training.measure import Stills, calibrated_spec, calibration_errors
 from engines.training.windows import ClipFeatures
 
 FEATURES = 6
@@ -47,6 +47,27 @@ def test_a_set_with_more_fakes_does_not_make_faces_more_suspect() -> None:
     assert calibrated_probability(0.0, even) == pytest.approx(calibrated_probability(0.0, skewed), abs=0.03)
 
 
+def test_answers_without_an_error_still_have_a_temperature() -> None:
+    labels = np.tile([0, 1], 20).astype(np.int64)
+    found = fit_calibration(labels - 0.5, labels)
+    assert 0 < found.temperature < 0.01
+    assert np.isfinite(found.bias)
+
+
+def test_where_a_high_logit_means_real_the_numbers_are_of_fakes_all_the_same() -> None:
+    torch.manual_seed(0)
+    rng, labels = np.random.default_rng(0), np.tile([0, 1], 30).astype(np.int64)
+    features = (rng.standard_normal((60, WINDOW_SLOTS, FEATURES)) - labels[:, None, None]).astype(np.float32)
+    clips = ClipFeatures(features, features.mean(2), np.tile(np.arange(WINDOW_SLOTS), (60, 1)), labels)
+    mean = torch.nn.Linear(FEATURES, 1)
+    torch.nn.init.constant_(mean.weight, 1 / FEATURES)
+    says_real = neutral_spec("tiny", 32, of="meso4")
+    spec = calibrated_spec(says_real, mean_logit_head(mean), clips, Stills(features.mean((1, 2)), labels))
+    assert min(spec.measured[name] for name in ("val_window_auc", "val_frame_auc", "val_window_mean_logit_auc")) > 0.9
+    probabilities = fake_probability(features.mean((1, 2)), spec.calibration, "real")
+    assert probabilities[labels == 1].mean() > 0.7 > 0.3 > probabilities[labels == 0].mean()
+
+
 def test_calibration_lowers_the_error_on_items_it_was_not_fitted_on() -> None:
     logits, labels = answers(6000, 4.0, 1.0)
     errors = calibration_errors("x", logits, labels)
@@ -60,7 +81,7 @@ def test_a_spec_gains_both_calibrations_and_every_number() -> None:
     slots = np.tile(np.arange(WINDOW_SLOTS), (60, 1))
     clips = ClipFeatures(features, features.mean(2), slots, labels)
     stills = rng.standard_normal(60) + labels
-    spec = calibrated_spec(neutral_spec("tiny", 32), GruHead(FEATURES).eval(), clips, stills, labels)
+    spec = calibrated_spec(neutral_spec("tiny", 32), GruHead(FEATURES).eval(), clips, Stills(stills, labels))
     wanted = {"val_frame_auc", "val_frame_eer", "val_frame_ece", "val_window_auc", "val_window_mean_logit_auc"}
     assert wanted <= set(spec.measured)
     assert spec.calibration != neutral_spec("tiny", 32).calibration

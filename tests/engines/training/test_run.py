@@ -16,12 +16,15 @@ import torch
 from engines.catalog import open_model
 from engines.checkpoints.own import load_checkpoint
 from engines.export.__main__ import main as export
-from engines.training.__main__ import main as train
+from engines.training.errors import TrainingError
+from engines.training.recipe import load_recipe
+from engines.training.run import Run, install
 from stream.cli import main as unmask
 from tests.engines.training.faces_on_disk import rows_of, write_set
 
 RECIPE = """
 name: tiny
+model: lite0-gru
 size: 40
 refined_share: 0.75
 backbone: {size: 32, draws: 8, threads: 1, sampling: {pairs: 2}}
@@ -41,12 +44,12 @@ def out(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a finished run."""
     folder = tmp_path_factory.mktemp("out")
     (folder / "recipe.yaml").write_text(RECIPE)
-    assert train(arguments(folder, data)) == 0
+    run_of(folder, data).train()
     return folder
 
 
-def arguments(out: Path, data: Path, *more: str) -> list[str]:
-    return [str(out / "recipe.yaml"), "--data", str(data), "--out", str(out), "--scratch", str(out / "scratch"), *more]
+def run_of(out: Path, data: Path) -> Run:
+    return Run(load_recipe(out / "recipe.yaml"), data, out / "scratch", out, "cpu")
 
 
 def test_a_run_ends_with_a_model_that_the_live_path_opens(out: Path) -> None:
@@ -58,16 +61,22 @@ def test_a_run_ends_with_a_model_that_the_live_path_opens(out: Path) -> None:
     assert np.isfinite(model.head.infer(window)["logit"]).all()
 
 
-def test_a_finished_backbone_can_be_given_and_gives_the_same_model(out: Path, data: Path, tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    assert train(arguments(tmp_path, data, "--backbone", str(out / "backbone.pt"))) == 0
-    for name in ("backbone.onnx", "head.onnx", "spec.json"):
-        assert (tmp_path / "tiny" / name).read_bytes() == (out / "tiny" / name).read_bytes()
+def test_a_finished_run_can_be_begun_with_and_gives_the_same_backbone(out: Path, data: Path, tmp_path: Path) -> None:
+    """A fit of no draws takes its start as it is; the folder of a model serves as a start."""
+    again = RECIPE.replace("draws: 8", "draws: 0").replace("refine:", "start: " + str(out / "tiny") + "\n#")
+    (tmp_path / "recipe.yaml").write_text(again)
+    run_of(tmp_path, data).train()
+    first, second = (load_checkpoint(folder / "tiny" / "checkpoint.safetensors").backbone for folder in (out, tmp_path))
+    assert first is not None
+    assert second is not None
+    assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
 
 
 def test_what_ships_lies_between_both_stages(out: Path) -> None:
     first, refined = (torch.load(out / f"{name}.pt", weights_only=True) for name in ("backbone", "refined"))
-    shipped = load_checkpoint(out / "tiny" / "checkpoint.safetensors").backbone.state_dict()
+    backbone = load_checkpoint(out / "tiny" / "checkpoint.safetensors").backbone
+    assert backbone is not None
+    shipped = backbone.state_dict()
     for key in ("_conv_stem.weight", "_blocks.3._bn1.running_mean", "frame_head.bias"):
         assert not torch.equal(first[key], refined[key])
         torch.testing.assert_close(shipped[key], 0.25 * first[key] + 0.75 * refined[key], atol=1e-3, rtol=1e-3)
@@ -77,7 +86,7 @@ def test_a_finished_stage_is_not_fitted_again(out: Path, data: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.pt")}
     assert {"backbone.pt", "refined.pt"} <= set(before)
     spec = (out / "tiny" / "spec.json").read_bytes()
-    assert train(arguments(out, data, "--resume")) == 0
+    run_of(out, data).train(resume=True)
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.pt")} == before
     assert (out / "tiny" / "spec.json").read_bytes() == spec
 
@@ -106,21 +115,25 @@ def test_nothing_but_the_four_files_is_left_in_the_model_folder(out: Path) -> No
     assert not list(out.glob(".tiny*"))
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--resume"], "start without --resume"),
-        (["--backbone", "none.pt"], "holds no backbone of this kind"),
-    ],
-)
-def test_what_is_missing_is_said_in_one_line(
-    data: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_there_must_be_something_to_resume(data: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    assert train(arguments(tmp_path, data, *more)) == 2
-    said = capsys.readouterr().err.strip()
-    assert message in said
-    assert "\n" not in said
+    with pytest.raises(TrainingError, match="start without --resume"):
+        run_of(tmp_path, data).train(resume=True)
+
+
+def test_logs_are_kept_for_people_and_for_tensorboard(out: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")
+    assert (out / "backbone.csv").read_text().startswith("unix_s,step,loss")
+    assert list((out / "tensorboard" / "refined").glob("events.*"))
+
+
+def test_a_model_is_installed_in_the_place_of_the_one_before(out: Path, tmp_path: Path) -> None:
+    store = tmp_path / "models" / "tiny"
+    store.mkdir(parents=True)
+    (store / "old").write_text("")
+    install(out / "tiny", store)
+    assert {path.name for path in store.iterdir()} == {path.name for path in (out / "tiny").iterdir()}
+    assert [path.name for path in store.parent.iterdir()] == ["tiny"]
 
 
 def test_an_absent_checkpoint_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
