@@ -51,7 +51,8 @@ DOORS: dict[str, set[str]] = {
     "engines.export": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.store"},
     "engines.importing": TENSORS
     | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
-    "engines.training": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models"},
+    "engines.training": TENSORS
+    | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models", "engines.store"},
     "build_engines": TENSORS | {"engines.catalog", "engines.store"},
     # values and seams
     "stream": set(),

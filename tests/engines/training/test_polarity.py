@@ -13,8 +13,8 @@ from engines.runtime.ports import TensorSpec
 from engines.runtime.scripted import ScriptedBackend
 from engines.spec import Calibration
 from engines.training.errors import TrainingError
-from engines.training.evaluate import frame_logits, frame_report
 from engines.training.faces import FaceSet
+from engines.training.still_scores import frame_logits
 
 
 def test_a_logit_that_says_real_is_turned_round() -> None:
@@ -22,15 +22,6 @@ def test_a_logit_that_says_real_is_turned_round() -> None:
     fake = fake_probability([-1.0, 3.0], calibration)
     np.testing.assert_allclose(fake, [0.5, 1 / (1 + np.exp(-2))])
     np.testing.assert_allclose(fake_probability([-1.0, 3.0], calibration, "real"), 1 - fake)
-
-
-def test_a_report_ranks_fakes_first_in_either_polarity() -> None:
-    labels, logits = np.array([0, 1, 0, 1, 1]), np.array([-2.0, 1.5, -1.0, 2.5, 0.5])
-    says_fake = neutral_spec("lite0-gru")
-    says_real = says_fake.model_copy(update={"positive_class": "real"})
-    report = frame_report(logits, labels, says_fake)
-    assert report["auc"] == 1.0
-    assert frame_report(-logits, labels, says_real) == pytest.approx(report)
 
 
 def test_a_model_without_a_frame_logit_is_not_measured_on_stills() -> None:
