@@ -42,11 +42,11 @@ def open_board(folder: Path, step: int) -> Iterator[Board | None]:
         log.info("no TensorBoard logs: pip install tensorboard")
         yield None
         return
-    writer = SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]  # torch's
+    writer = SummaryWriter(str(folder), purge_step=step + 1)
     try:
         yield writer
     finally:
-        writer.close()  # type: ignore[no-untyped-call]  # torch's
+        writer.close()
 
 
 @dataclass
