@@ -209,7 +209,7 @@ def model_folder(name_or_folder: str) -> Path:
         raise CheckpointError(_without_weights(name_or_folder))
     if folder.is_dir():
         return folder
-    raise CheckpointError(f"no model {name_or_folder!r}: use one of {', '.join(sorted(CATALOG))}, or a model's folder")
+    raise CheckpointError(f"no model {name_or_folder!r}: use one of {', '.join(CATALOG)}, or a model's folder")
 
 
 def models_here() -> dict[str, ModelPlace]:

@@ -121,7 +121,7 @@ def _spec(row: CatalogRow, model: TrainedModel, parts: list[Part], positive: Cla
     first, pixels = parts[0], parts[-1].origin.pixels
     usual = neutral_spec(row.name)
     width = model.head.feature_dim if model.head is not None else row.feature_dim
-    window = {"feature_dim": width, "slots": first.slots or usual.window.slots}
+    window: dict[str, float] = {"feature_dim": width, "slots": first.slots or usual.window.slots}
     window |= {} if first.origin.period_s is None else {"period_s": first.origin.period_s}
     return usual.model_copy(
         update={

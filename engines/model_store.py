@@ -32,7 +32,7 @@ def own_models(environment: Mapping[str, str] = os.environ) -> Path:
 
 def own_folder(name: str) -> Path:
     """Where a user's own model of that name belongs. Raises ValueError for what is no plain name."""
-    if Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"{name!r} cannot be a model's name: use letters, digits and dashes")
     return own_models() / name
 

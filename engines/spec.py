@@ -61,8 +61,8 @@ class ModelSpec(_Value):
     """Everything a runtime or the live path must know of a model, read from ``spec.json`` beside its weights."""
 
     format: Literal[1] = 1
-    name: str
-    """Catalog name, such as ``lite0-gru``."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Catalog name, such as ``lite0-gru``; folders are named after it, so it may name no other."""
     pixels: PixelSpec
     window: WindowSpec
     positive_class: Literal["fake", "real"] = "fake"
@@ -72,7 +72,7 @@ class ModelSpec(_Value):
     calibration: Calibration
     """Of the head's logit."""
     frame_calibration: Calibration | None = None
-    """Of the backbone's single-frame logit; None where it has none."""
+    """Of the backbone's single-frame logit, at its val split's own share of fakes; None where it has none."""
     verdict: VerdictLimits = VerdictLimits()
     files: dict[str, str]
     """File name -> SHA-256 in hex, of every file beside the spec."""

@@ -41,6 +41,10 @@ NO_GSTREAMER = (
     "`apt-get install python3-gi python3-gst-1.0` and use a virtual environment that sees the system's packages"
 )
 
+NO_TRAINING = "this command needs the training extra: run `pip install -e .[train]` in this program's environment"
+MISSING = {"gi": NO_GSTREAMER, "torch": NO_TRAINING, "h5py": NO_TRAINING, "safetensors": NO_TRAINING}
+"""What to say where a part that is imported on use isn't there."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Only this function turns errors into text."""
@@ -53,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EngineError as error:
         return _complain(error, 3)
     except ModuleNotFoundError as error:
-        if error.name != "gi":
+        if error.name not in MISSING:
             raise
-        return _complain(NO_GSTREAMER, MissingPartError.exit_code)
+        return _complain(MISSING[error.name], MissingPartError.exit_code)
     except KeyboardInterrupt:
         return 130
 
@@ -77,9 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_watch,
         _add_score,
-        _add_extract,
+        _add_models,
         _add_import,
+        _add_extract,
         _add_train,
+        _add_evaluate,
         _add_demo,
         _add_doctor,
         _add_config,
@@ -142,6 +148,14 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_score)
 
 
+def _add_models(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "models", help="which models there are, which have weights here, and how good they are"
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=_models)
+
+
 def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "extract",
@@ -191,6 +205,51 @@ def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: among your own models)")
     parser.add_argument("--positive", choices=("fake", "real"), help="what a high score means (default: as its origin)")
     parser.set_defaults(run=_import)
+
+
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model on labelled stills or clips",
+        description="Measure how well a model tells fakes from reals; docs/evaluating.md says what each number means.",
+    )
+    parser.add_argument(
+        "--dataset", choices=("deepfake-faces", "clips"), required=True, help="stills, or labelled clips"
+    )
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--split", default="val", help="of stills: a name in the split column, or all (default val)")
+    parser.add_argument("--json", action="store_true", help="one JSON object with every number")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and its charts there")
+    parser.add_argument("--scores", type=Path, metavar="FILE.csv", help="write the score of every item")
+    parser.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N items, drawn at random")
+    parser.add_argument("--bootstrap", type=_count, default=500, metavar="N", help="resamples (default 500; 0: none)")
+    parser.add_argument("--margin", type=_positive, default=1.0, metavar="X", help="crop X times as wide (default 1)")
+    parser.add_argument("--mirror", action="store_true", help="stills: average each crop with its mirror image")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help="use this set's thresholds on others: deepfake-faces:DIR:SPLIT or clips:DIR",
+    )
+    parser.add_argument(
+        "--robustness",
+        type=_count,
+        nargs="?",
+        const=1000,
+        metavar="N",
+        help="stills: AUC under JPEG, H.264, scaling, blur and noise, on N of them (default 1000; 0: all)",
+    )
+    parser.add_argument("--training-log", type=Path, metavar="FILE.csv", help="draw its learning curves in the report")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _count(text: str) -> int:
+    """A whole number from 0 up."""
+    if (value := int(text)) < 0:
+        raise ValueError(text)
+    return value
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -290,6 +349,24 @@ def _score(options: argparse.Namespace) -> int:
     return score_files(options.files, score_config(options), as_json=options.json)
 
 
+def _models(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from stream.models_table import model_rows, models_table
+
+    rows = model_rows()
+    if options.json:
+        print(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        Console().print(models_table(rows))
+    for row in rows:
+        if row.problem is not None:
+            print(f"unmask: {row.problem}", file=sys.stderr)
+    return 0
+
+
 def _extract(options: argparse.Namespace) -> int:
     from stream.dataset.cutter import CutSettings
     from stream.dataset.extract import Order, run_extract
@@ -322,6 +399,12 @@ def _import(options: argparse.Namespace) -> int:
     print(f"written     {done.folder}")
     print(f"use         {done.advice}")
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from stream.evaluation.run import run_evaluate
+
+    return run_evaluate(options)
 
 
 def _train(options: argparse.Namespace) -> int:

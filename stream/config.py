@@ -357,7 +357,7 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
 
 def _secret_in(path: Path) -> str:
     try:
-        secret = path.expanduser().read_text(encoding="utf-8").strip("\r\n")
+        secret = Path(os.path.expanduser(path)).read_text(encoding="utf-8").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise UsageError(f"password_file {path} cannot be read ({reason}): write the password into it") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _metrics(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:
 def _model_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:
     model = {key: getattr(base.model, key) for key in type(base.model).model_fields}
     if options.model is not None:
-        as_folder = Path(options.model).expanduser().is_dir()
+        as_folder = os.path.isdir(os.path.expanduser(options.model))
         model.update(folder=Path(options.model) if as_folder else None, name=None if as_folder else options.model)
     if options.threads is not None:
         model["threads"] = options.threads

@@ -29,6 +29,9 @@ LARGEST_FILE = 12 * 2**20
 LEAVES = {"stream.sources.uri"}
 """Rooms within rooms: an address is a value, which GStreamer's launch lines are made from and sources are opened by."""
 
+WORKSHOP = {"engines.importing"}
+"""What commands with torch start from: imported when such a command runs, so that the live path stays without."""
+
 VALUES = {"stream.types", "stream.ports", "stream.errors", "stream.motion"}
 TENSORS = {"engines.errors", "engines.spec", "engines.preprocess", "engines.postprocess", "engines.runtime"}
 
@@ -44,9 +47,12 @@ DOORS: dict[str, set[str]] = {
     "engines.model_store": set(),
     "engines.catalog": {"engines.errors", "engines.model_store", "engines.runtime", "engines.spec", "engines.store"},
     "engines.models": {"engines.errors"},
-    "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models"},
+    "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
     "engines.export": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.store"},
-    "engines.training": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models"},
+    "engines.importing": TENSORS
+    | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
+    "engines.training": TENSORS
+    | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models", "engines.store"},
     "build_engines": TENSORS | {"engines.catalog", "engines.store"},
     # values and seams
     "stream": set(),
@@ -69,6 +75,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sinks": VALUES,
     "stream.metrics": VALUES,
     "stream.contact_sheet": {"engines.preprocess", "stream.errors"},
+    "stream.models_table": {"engines.catalog", "engines.errors", "engines.model_store", "engines.spec"},
     "stream.config_file": {"stream.errors"},
     "stream.config": {"engines.spec", "stream.config_file", "stream.errors", "stream.scoring"},
 }
@@ -79,6 +86,7 @@ COMPOSERS = [
     "stream.parts",
     "stream.score",
     "stream.dataset",
+    "stream.evaluation",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -93,6 +101,7 @@ OWNERS: dict[str, set[str]] = {
     "tensorboard": set(),
     "av": {"engines.training"},
     "dlib": {"engines.training"},
+    "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
@@ -111,7 +120,14 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"stream.faces", "stream.demo", "engines.training"},
     "sklearn": {"engines.training"},
     "yaml": {"stream.config_file", "engines.training"},
-    "argparse": {"stream.cli", "stream.watch_options", "build_engines", "engines.training", "engines.export"}
+    "argparse": {
+        "stream.cli",
+        "stream.watch_options",
+        "stream.evaluation",
+        "build_engines",
+        "engines.training",
+        "engines.export",
+    }
     | {"stream.gst.camera"},
     "signal": {"stream.cli", "stream.gst.camera"},
 }
@@ -144,12 +160,13 @@ LOUD |= {"time", "urllib.request"}
 LOUD_CALLS = {"open", "print", "input"}
 
 SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
-SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.demo", "stream.doctor"}
+SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.evaluation", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
     "stream.demo": "demo",
     "engines.checkpoints": "train",
     "engines.export": "train",
+    "engines.importing": "train",
     "engines.models": "train",
     "engines.training": "train",
 }
@@ -277,12 +294,12 @@ def rooms_entered(modules: list[Module]) -> dict[str, set[str]]:
 
 
 def reached(start: str, modules: list[Module]) -> set[str]:
-    """Modules that ``start`` imports, directly or not, with the packages they lie in."""
+    """Modules that ``start`` imports, directly or not, with the packages they lie in; not the workshop."""
     imports = {module.name: module.ours for module in modules}
     found, left = set[str](), [start]
     while left:
         name = left.pop()
-        if name not in found and name in imports:
+        if name not in found and name in imports and name not in WORKSHOP:
             found.add(name)
             left += [*imports[name], name.rpartition(".")[0]]
     return found

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +30,10 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
 LISTS = ("layers", "_layer_checkpoint_dependencies")
 """What the group of a model's layers is called, by Keras' version."""
 
-UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-UNREADABLE += (MemoryError, zipfile.BadZipFile, NotImplementedError)
+UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError),
+    *(MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 """What h5py, zipfile and json raise on damaged or hostile files, as found by feeding them some."""
 
 KERNELS = ("kernel", "bias")

@@ -13,10 +13,25 @@ from typing import Any
 from engines.errors import CheckpointError
 
 MODELS = ("Functional", "Model", "Sequential")
-INERT = ("InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "ActivityRegularization", "Masking")
+INERT: tuple[str, ...] = (
+    "InputLayer",
+    "Dropout",
+    "SpatialDropout2D",
+    "GaussianNoise",
+    "ActivityRegularization",
+    "Masking",
+)
 INERT += ("RandomFlip", "RandomRotation", "RandomZoom", "RandomContrast", "RandomTranslation", "RandomBrightness")
 """Layers that do nothing once a model is trained; a mask is the head's own input here."""
-STEPS = ("Activation", "ReLU", "LeakyReLU", "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "Flatten")
+STEPS: tuple[str, ...] = (
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "AveragePooling2D",
+    "GlobalAveragePooling2D",
+    "Flatten",
+)
 STEPS += ("Add", "Concatenate", "Rescaling", "Conv2D", "SeparableConv2D", "BatchNormalization", "Dense", "GRU")
 KNOWN = {*MODELS, *INERT, *STEPS}
 MOST_LAYERS = 2000

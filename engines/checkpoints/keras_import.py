@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -273,7 +274,8 @@ BRANCHED: dict[str, Callable[[KerasModel, list[str]], State | None]] = {
     "xception": _xception_state,
     "inception-v3": _inception_state,
 }
-Place = tuple[str, str, nn.Module]
+Convolution = SeparableConv2d | nn.Conv2d
+Place = tuple[str, str, Convolution]
 """A convolution's name, its norm's, and the convolution itself."""
 
 
@@ -311,7 +313,7 @@ def _fits(model: KerasModel, words: list[str], wanted: Counter[str]) -> bool:
 def _paired(model: KerasModel, places: list[Place]) -> Iterator[tuple[Place, tuple[KerasLayer, KerasLayer]]]:
     """Each place with its convolution and norm; in the order of flow a norm follows its own convolution."""
     layers = [layer for layer in model.layers if layer.arrays]
-    followers = {id(one): two for one, two in zip(layers, layers[1:], strict=False)}
+    followers = {id(one): two for one, two in pairwise(layers)}
     queues = {kind: iter(model.of_kind(kind)) for kind in ("Conv2D", "SeparableConv2D", "BatchNormalization")}
     for place in places:
         conv = next(queues["SeparableConv2D" if isinstance(place[2], SeparableConv2d) else "Conv2D"])
@@ -332,11 +334,10 @@ def _unit(conv: str, norm: str, conv_layer: KerasLayer, norm_layer: KerasLayer) 
     return {f"{conv}.conv1.weight": depthwise, f"{conv}.pointwise.weight": pointwise} | _norm(norm, norm_layer)
 
 
-def _torch_word(conv: nn.Module) -> str:
+def _torch_word(conv: Convolution) -> str:
     """How Keras' words would call a convolution of ours."""
     if isinstance(conv, SeparableConv2d):
         return conv_word(True, conv.pointwise.out_channels, (3, 3), (1, 1), "same")
-    assert isinstance(conv, nn.Conv2d)
     padding = "same" if any(int(side) for side in conv.padding) else "valid"
     return conv_word(False, conv.out_channels, conv.kernel_size, conv.stride, padding)
 
@@ -349,14 +350,13 @@ def _on_meta(network: Callable[[], nn.Module]) -> nn.Module:
 
 def _xception_places() -> Iterator[Place]:
     """In the order of flow, the branch around a block last, as Keras' own file order has it."""
-    waiting: list[tuple[str, nn.Module]] = []
+    waiting: list[tuple[str, Convolution]] = []
     for name, module in _on_meta(lambda: Xception("keras", frame_head=False)).named_modules():
+        is_half = bool(waiting) and name.startswith(f"{waiting[-1][0]}.")
         if isinstance(module, nn.BatchNorm2d):
             conv_name, conv = waiting.pop()
             yield conv_name, name, conv
-        elif isinstance(module, SeparableConv2d):
-            waiting.append((name, module))
-        elif isinstance(module, nn.Conv2d) and not (waiting and name.startswith(f"{waiting[-1][0]}.")):
+        elif isinstance(module, (SeparableConv2d, nn.Conv2d)) and not is_half:
             waiting.append((name, module))
 
 
@@ -433,7 +433,8 @@ def _channels_first(kernel: Floats, channels: int) -> Floats:
     side = round((len(kernel) / channels) ** 0.5)
     if side * side * channels != len(kernel):
         raise CheckpointError(f"flattens {len(kernel)} numbers of {channels} maps, which are not square")
-    return kernel.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(len(kernel), -1)
+    turned: Floats = kernel.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(len(kernel), -1)
+    return turned
 
 
 def _gru(place: str, layer: KerasLayer) -> State:

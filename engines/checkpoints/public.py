@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.errors import CheckpointError
+from engines.models.backbone import Backbone
 from engines.models.inception_v3 import InceptionV3
 from engines.models.meso4 import Meso4
 from engines.models.xception import Xception
@@ -51,7 +52,7 @@ LAYOUTS = (
     Layout("mesonet-pytorch", "", "meso4", "conv4.weight"),
 )
 """Tried in this order."""
-BACKBONES = {
+BACKBONES: dict[str, tuple[type[Backbone], str]] = {
     "xception": (Xception, "cadene"),
     "inception-v3": (InceptionV3, "torchvision"),
     "meso4": (Meso4, "pytorch"),

@@ -1,8 +1,8 @@
-"""Torch's files written by somebody else, state dictionaries and whole pickled modules alike, read without running them.
+"""Torch's files by somebody else, state dictionaries and whole pickled modules alike, read without running them.
 
-Pickle is a language of calls. Here only a short list of names can be looked up, and each is answered by an inert stand-in:
-tensors become notes of where their numbers lie, modules become bags of what they held. Any other name stops the reading.
-The zip of torch 1.6 and later, the older format before it, and ``.safetensors`` are known.
+Pickle is a language of calls. Here only a short list of names can be looked up, and each is answered by an inert
+stand-in: tensors become notes of where their numbers lie, modules become bags of what they held. Any other name stops
+the reading. The zip of torch 1.6 and later, the older format before it, and ``.safetensors`` are known.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import math
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -45,9 +46,11 @@ STORAGES = {
 MODULE_PACKAGES = ("torch.nn", "torchvision.models", "network", "networks", "models", "pretrainedmodels", "__main__")
 """Where the classes of pickled networks lived; none is imported."""
 
-UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-UNREADABLE += (MemoryError, NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error)
-UNREADABLE += (SafetensorError, AssertionError)
+UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError),
+    *(MemoryError, NotImplementedError, AssertionError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+    *(struct.error, SafetensorError),
+)
 """What pickle, zipfile and NumPy raise on damaged or hostile files, as found by feeding them some."""
 
 
@@ -112,7 +115,7 @@ class _Storage(NamedTuple):
 
     key: str
     dtype: str
-    count: int
+    length: int
 
 
 class _Record(NamedTuple):
@@ -164,7 +167,8 @@ class _Reader(pickle._Unpickler):
     Python's own unpickler, for the one in C sets aside as much memory as a file tells it to.
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _CALLS:
@@ -284,7 +288,7 @@ def _tensor(record: _Record, storage: Storages) -> Tensor:
     """Copied out of the file. Raises CheckpointError when it reaches beyond its own numbers."""
     content = storage(record.storage)
     dtype = np.dtype(record.storage.dtype)
-    if len(content) != record.storage.count * dtype.itemsize:
+    if len(content) != record.storage.length * dtype.itemsize:
         raise CheckpointError("is truncated: a tensor's numbers are missing; copy it again")
     if not _lies_within(record):
         raise CheckpointError("has a tensor that reaches beyond its numbers: refused; save it again")
@@ -299,4 +303,4 @@ def _lies_within(record: _Record) -> bool:
     if len(sides) > MOST_DIMENSIONS or record.offset < 0 or any(side < 1 or stride < 0 for side, stride in sides):
         return False
     last = record.offset + sum((side - 1) * stride for side, stride in sides)
-    return last < record.storage.count and math.prod(record.shape) <= record.storage.count
+    return last < record.storage.length and math.prod(record.shape) <= record.storage.length

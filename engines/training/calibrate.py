@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
+from engines.postprocess import sigmoid
 from engines.spec import Calibration
 
-_EXTREME = 7.0
-"""Of the temperature's logarithm: answers without a single error would have it run to 0."""
+_LOG_TEMPERATURES = (-7.0, 7.0)
+"""Where the search stays: classes that a threshold separates would have a temperature of 0."""
 
 
 def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.int64], *, balanced: bool = True) -> Calibration:
@@ -18,19 +19,18 @@ def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.int64], *, b
     ``balanced`` weighs both classes alike, so that the prior of the measured set (more fakes than reals) does not
     leak into the scores of a camera.
     """
-    x, y = torch.from_numpy(logits.astype(np.float64)), torch.from_numpy(labels.astype(np.float64))
-    weight = torch.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean())) if balanced else torch.ones_like(y)
-    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([log_temperature, bias], max_iter=200, line_search_fn="strong_wolfe")
+    x, y = logits.astype(np.float64), labels.astype(np.float64)
+    weight = np.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean())) if balanced else np.ones_like(y)
 
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        scaled = (x + bias) / log_temperature.clamp(-_EXTREME, _EXTREME).exp()
-        value = torch.nn.functional.binary_cross_entropy_with_logits(scaled, y, weight)
-        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        return value
+    def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """And its gradient by (log temperature, bias)."""
+        slope = np.exp(-at[0])
+        scaled = (x + at[1]) * slope
+        pull = weight * (sigmoid(scaled) - y)
+        value = (weight * (np.logaddexp(0, scaled) - y * scaled)).mean()
+        return float(value), np.array([-(pull * scaled).mean(), pull.mean() * slope])
 
-    solver.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    temperature = float(log_temperature.detach().clamp(-_EXTREME, _EXTREME).exp())
-    return Calibration(temperature=temperature, bias=float(bias.detach()))
+    bounds = [_LOG_TEMPERATURES, (None, None)]
+    options = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10}
+    found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return Calibration(temperature=float(np.exp(found.x[0])), bias=float(found.x[1]))

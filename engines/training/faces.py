@@ -83,7 +83,7 @@ def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) ->
     """All faces whose picture is there, decoded once into ``scratch`` and mapped from it ever after."""
     faces = {face.name: face for face in read_faces(root, force_leaky_split=force_leaky_split)}
     names, pixels = scratch / "faces.txt", scratch / "faces.npy"
-    if not names.is_file():
+    if not names.is_file() or not faces.keys() >= set(names.read_text().split()):  # of another table
         _decode_all(root, set(faces), names, pixels)
     kept = names.read_text().split()
     if not set(kept) <= set(faces):
@@ -115,6 +115,7 @@ def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None
     files = list(_jpegs(root, wanted))
     if not files:
         raise TrainingError(f"no pictures under {root}: expected {FOLDER}/ or {FOLDER}*.zip")
+    names.unlink(missing_ok=True)
     out = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(files), FACE_SIDE, FACE_SIDE, 3))
     with ThreadPoolExecutor(_DECODERS) as pool:
         for row, rgb in enumerate(pool.map(lambda file: rgb_from_jpeg(file[1]), files)):

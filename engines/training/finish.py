@@ -23,11 +23,11 @@ from engines.store import sha256_of
 from engines.training.datasets.splits import refuse_leaks
 from engines.training.device import TorchBackend
 from engines.training.errors import TrainingError
-from engines.training.evaluate import frame_logits
 from engines.training.faces import FaceSet
 from engines.training.head import find_directions, fit_head
 from engines.training.measure import Stills, calibrated_spec, track_numbers
 from engines.training.recipe import Recipe
+from engines.training.still_scores import frame_logits
 from engines.training.track_windows import embed_tracks, joined
 from engines.training.tracks import FaceTrack, read_tracks
 from engines.training.windows import ClipFeatures, ClipPlan, embed_clips

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from engines.export.package import NEUTRAL
 from engines.models.backbone import Backbone
+from engines.postprocess import fake_probability
 from engines.spec import ModelSpec
 from engines.training.device import TorchBackend
 from engines.training.errors import TrainingError
-from engines.training.evaluate import frame_logits, frame_report
 from engines.training.faces import FaceSet
+from engines.training.metrics import log_loss, roc_auc
 from engines.training.progress import Judgement
 from engines.training.recipe import Validation
+from engines.training.still_scores import frame_logits
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,8 +33,9 @@ class Judge:
     def judge(self, network: Backbone) -> Judgement:
         """Its numbers on these pictures, in full precision."""
         logits = frame_logits(TorchBackend(network, self.device), self.spec, self.stills)
-        report = frame_report(logits, self.stills.labels, self.spec)
-        return Judgement(report["auc"], report["log_loss"])
+        labels, polarity = self.stills.labels, self.spec.positive_class
+        probabilities = fake_probability(logits, self.spec.frame_calibration or NEUTRAL, polarity)
+        return Judgement(roc_auc(labels, logits if polarity == "fake" else -logits), log_loss(labels, probabilities))
 
 
 @dataclass(repr=False)

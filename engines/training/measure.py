@@ -52,7 +52,7 @@ def calibrated_spec(spec: ModelSpec, head: Head, clips: ClipFeatures, stills: St
         numbers |= _means(clips, filled, means, says) | _of_stills(spec, stills)
     fitted = {"calibration": fit_calibration(masked, is_positive)}
     if stills is not None:
-        fitted["frame_calibration"] = fit_calibration(stills.logits, _positive(spec, stills.labels))
+        fitted["frame_calibration"] = fit_calibration(stills.logits, _positive(spec, stills.labels), balanced=False)
     rounded = {name: round(value, 4) for name, value in numbers.items()}
     return spec.model_copy(update={**fitted, "measured": spec.measured | rounded})
 
@@ -81,17 +81,19 @@ def ranking(name: str, logits: Logits, labels: Labels) -> dict[str, float]:
     }
 
 
-def calibration_errors(name: str, logits: Logits, labels: Labels) -> dict[str, float]:
-    """Class-balanced ECE on one half of the items, before and after calibration on the other."""
+def calibration_errors(name: str, logits: Logits, labels: Labels, *, balanced: bool = True) -> dict[str, float]:
+    """ECE on one half of the items, before and after calibration on the other; ``balanced`` weighs classes alike."""
     fitting = np.arange(len(labels)) // 2 % 2 == 0  # two by two: a real and its fake stay together
-    fitted = fit_calibration(logits[fitting], labels[fitting])
-    before, after = (_ece(logits[~fitting], labels[~fitting], how) for how in (Calibration(temperature=1.0), fitted))
+    fitted = fit_calibration(logits[fitting], labels[fitting], balanced=balanced)
+    judged, truth = logits[~fitting], labels[~fitting]
+    before, after = (_ece(judged, truth, how, balanced=balanced) for how in (Calibration(temperature=1.0), fitted))
     return {f"{name}_ece_before": before, f"{name}_ece": after}
 
 
 def _of_stills(spec: ModelSpec, stills: Stills) -> dict[str, float]:
+    """The set's own share of fakes is kept, as in every published number on such stills."""
     numbers = ranking("val_frame", _towards_fake(spec) * stills.logits, stills.labels)
-    return numbers | calibration_errors("val_frame", stills.logits, _positive(spec, stills.labels))
+    return numbers | calibration_errors("val_frame", stills.logits, _positive(spec, stills.labels), balanced=False)
 
 
 def _towards_fake(spec: ModelSpec) -> int:
@@ -108,5 +110,5 @@ def _means(clips: ClipFeatures, filled: NDArray[np.int64], masks: dict[str, Floa
     return {name: roc_auc(clips.labels, says * mean_logits(clips, filled, mask)) for name, mask in masks.items()}
 
 
-def _ece(logits: Logits, labels: Labels, calibration: Calibration) -> float:
-    return expected_calibration_error(labels, calibrated_probability(logits, calibration), balanced=True)
+def _ece(logits: Logits, labels: Labels, calibration: Calibration, *, balanced: bool) -> float:
+    return expected_calibration_error(labels, calibrated_probability(logits, calibration), balanced=balanced)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -40,7 +41,7 @@ def open_detector(
     truncated or of another network.
     """
     network = network_named(name)
-    path = weights.expanduser() if weights else network.find_weights()
+    path = Path(os.path.expanduser(weights)) if weights else network.find_weights()
     backend = _backend(network, path, threads)
     return NetworkDetector(network, backend, confidence=confidence, width=width)
 

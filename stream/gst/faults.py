@@ -37,7 +37,9 @@ class GstError:
 
 
 NO_VIDEO = Fault("error", "has no video in it: give a file or stream with a picture")
+CUT_OFF = Fault("error", "was cut off before it was finished (its index is missing): copy or record it again")
 END = Fault("eos", "the source ended the stream")
+NOT_STARTED = Fault("error", "cannot be opened: run 'unmask doctor' to see what is missing")
 
 
 def fault_from_error(error: GstError) -> Fault:
@@ -68,7 +70,6 @@ _NOT_A_VIDEO = Fault("error", "is not a video, or is damaged from its start: giv
 _NO_DECODER = Fault(
     "error", "needs a decoder that is missing: sudo apt install gstreamer1.0-libav gstreamer1.0-plugins-bad"
 )
-_CUT_OFF = Fault("error", "was cut off before it was finished (its index is missing): copy or record it again")
 
 _BY_CODE = {
     (RESOURCE, NOT_AUTHORIZED): _UNAUTHORIZED,
@@ -82,7 +83,7 @@ _BY_CODE = {
 _BY_TEXT = (
     (r"\bunauthori[sz]ed\b|\(401\)|\bforbidden\b|\(403\)", _UNAUTHORIZED),
     (r"\bnot found\b|\(404\)", _NOT_FOUND),
-    (r"no playable streams|\bmoov\b", _CUT_OFF),
+    (r"no playable streams|\bmoov\b", CUT_OFF),
     (r"device or resource busy|device .* is busy", _BUSY),
     (r"timed? ?out", _TIMEOUT),
     (r"refused|(could not|failed to|cannot) (connect|resolve)|souphttpsrc:.*reason error", _REFUSED),

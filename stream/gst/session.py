@@ -19,13 +19,23 @@ from gi.repository import GLib, GObject, Gst, GstApp  # noqa: E402, F401 - GstAp
 
 from stream.errors import MissingPartError  # noqa: E402
 from stream.gst.codecs import RAW, decoder_ranks  # noqa: E402
-from stream.gst.faults import END, NO_VIDEO, Fault, GstError, fault_from_error  # noqa: E402
+from stream.gst.faults import (  # noqa: E402
+    CUT_OFF,
+    END,
+    NO_VIDEO,
+    NOT_STARTED,
+    Fault,
+    GstError,
+    fault_from_error,
+)
 from stream.gst.launch import Launch  # noqa: E402
 
 Gst.init(None)
 
 MAX_IN_DECODER = 64
 """Pictures a decoder may hold before we stop asking when they went in."""
+UNTOLD_AFTER_S = 0.5
+"""How long the error of a demuxer that gave up may take to come; see ``_given_up``."""
 BEST_RANK = 512
 """Above all that plugins claim for themselves: our table decides which decoder is taken."""
 
@@ -91,6 +101,9 @@ class GstSession:
         self._sink: Any = self._pipeline.get_by_name("frames")
         self._connect(self._pipeline, "deep-element-added", self._on_element)
         self._is_pictureless = False
+        self._has_started = True
+        self._demuxers: list[Any] = []
+        self._untold_since_s: float | None = None
         self._set_up_source(launch)
         self._set_up_sink()
 
@@ -107,7 +120,7 @@ class GstSession:
 
     def start(self) -> None:
         """Begin to play; whatever goes wrong is told by ``fault``."""
-        self._pipeline.set_state(Gst.State.PLAYING)
+        self._has_started = self._pipeline.set_state(Gst.State.PLAYING) != Gst.StateChangeReturn.FAILURE
 
     def pull(self, timeout_s: float) -> Any:
         """The next Gst.Sample, or None: not yet, or never again (see ``is_drained``)."""
@@ -124,7 +137,7 @@ class GstSession:
             raise self._failure
         message = self._pipeline.get_bus().pop_filtered(Gst.MessageType.ERROR | Gst.MessageType.EOS)
         if message is None:
-            return NO_VIDEO if self._is_pictureless and not self._has_video else None
+            return self._silent_fault()
         if message.type == Gst.MessageType.EOS:
             return END if self._has_video else NO_VIDEO
         return self._translated(_gst_error(message))
@@ -135,6 +148,23 @@ class GstSession:
         for target, handler in self._handlers:
             target.disconnect(handler)
         self._handlers.clear()
+        self._demuxers.clear()
+
+    def _silent_fault(self) -> Fault | None:
+        """What the bus may never tell."""
+        if not self._has_started:
+            return NOT_STARTED
+        if self._has_video:
+            return None
+        return NO_VIDEO if self._is_pictureless else self._untold()
+
+    def _untold(self) -> Fault | None:
+        """The fault of a demuxer that gave up and whose error is lost, once it had time to come."""
+        if not any(_given_up(demuxer) for demuxer in self._demuxers):
+            return None
+        if self._untold_since_s is None:
+            self._untold_since_s = time.monotonic()
+        return CUT_OFF if time.monotonic() - self._untold_since_s > UNTOLD_AFTER_S else None
 
     @property
     def _has_video(self) -> bool:
@@ -196,9 +226,13 @@ class GstSession:
 
     def _on_element(self, _pipeline: Any, _bin: Any, element: Any) -> None:
         factory = element.get_factory()
-        kind = factory.get_metadata("klass") if factory is not None else None
-        if kind is None or "Decoder" not in kind or not ("Video" in kind or "Image" in kind):
-            return
+        kind = (factory.get_metadata("klass") if factory is not None else None) or ""
+        if "Demux" in kind:
+            self._demuxers.append(element)
+        if "Decoder" in kind and ("Video" in kind or "Image" in kind):
+            self._note_decoder(element, factory)
+
+    def _note_decoder(self, element: Any, factory: Any) -> None:
         self._decoder = factory.get_name()
         if self._on_decoded is not None:
             element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded)
@@ -216,6 +250,18 @@ class GstSession:
         elif self._on_decoded is not None:
             self._on_decoded((time.monotonic_ns() - entered_ns) / 1e9)
         return Gst.PadProbeReturn.OK
+
+
+def _given_up(demuxer: Any) -> bool:
+    """Whether a demuxer that fetches its own data has stopped without having found a stream in them.
+
+    decodebin drops what a new element complains about until it is done with plugging it in (gstdecodebin2.c, the error
+    filter in connect_pad). The demuxer's own thread may be faster, and its error then reaches nobody; some say nothing.
+    """
+    is_resting = any(
+        pad.mode == Gst.PadMode.PULL and pad.get_task_state() == Gst.TaskState.PAUSED for pad in demuxer.sinkpads
+    )
+    return is_resting and not any(pad.has_current_caps() for pad in demuxer.srcpads)
 
 
 def _parsed(text: str) -> Any:

@@ -24,6 +24,9 @@ OpenSession = Callable[[Callable[[], None] | None, Callable[[float], None]], Ses
 
 DRAIN_S = 1.0
 """How long frames that were decoded before an error may take to come out."""
+STALLED = Fault("stalled", "gives no picture and no error: copy or record it again")
+STALLED_AFTER_S = 60.0
+"""Silence after which a file is given up, counted from the first read that found nothing."""
 SHORT_BY_S = 1.0
 """A file that ends this much before its own length was cut off."""
 
@@ -43,6 +46,7 @@ class FileSource:
         clock: Clock = time.monotonic_ns,
         video: VideoTap | None = None,
         on_frame: Callable[[], None] | None = None,
+        stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         """Raises SourceError for a path that cannot be a video."""
         if uri.kind == "file":
@@ -58,6 +62,8 @@ class FileSource:
         self._reader = FrameReader(Timeline(rebased=False, longest_gap_ns=None))
         self._rate = FrameRate()
         self._last: DecodedFrame | None = None
+        self._stalled_after_s = stalled_after_s
+        self._waiting_since_ns: int | None = None
         self._state = StreamState.CONNECTING
         self._decoder = RAW
         self._observer.stream_state(name, self._state)
@@ -81,7 +87,10 @@ class FileSource:
         if self._state in (StreamState.ENDED, StreamState.FAILED):
             return None
         sample = self._session.pull(timeout_s) or self._leftover()
-        return None if sample is None else self._frame(sample)
+        if sample is None:
+            return None
+        self._waiting_since_ns = None
+        return self._frame(sample)
 
     def close(self) -> None:
         """Give back the decoder; may be called again."""
@@ -91,13 +100,20 @@ class FileSource:
 
     def _leftover(self) -> Any:
         """No frame came: because of the end, an error, or a decoder that needs longer?"""
-        fault = self._session.fault()
+        fault = self._session.fault() or self._silence()
         if fault is None:
             return None
         sample = None if fault is END else self._session.pull(DRAIN_S)
         if sample is None:
             self._finish(fault)
         return sample
+
+    def _silence(self) -> Fault | None:
+        """The watchdog, for what nobody foresaw: no pipeline is waited for for ever."""
+        now_ns = self._clock()
+        if self._waiting_since_ns is None:
+            self._waiting_since_ns = now_ns
+        return STALLED if now_ns - self._waiting_since_ns > self._stalled_after_s * 1e9 else None
 
     def _finish(self, fault: Fault) -> None:
         if self._last is None:

@@ -125,7 +125,15 @@ def _from_path(text: str) -> SourceUri:
         raise UsageError(f"no source given: use one of {KNOWN}")
     if re.fullmatch(r"/dev/video\d+", text):
         return SourceUri("webcam", text)
-    return SourceUri("file", str(Path(text).expanduser()))
+    return SourceUri("file", str(_at_home(Path(text))))
+
+
+def _at_home(path: Path) -> Path:
+    """``~`` and ``~name`` as the shell takes them: where nobody has that name, it is a name like any other."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _webcam(detail: str) -> SourceUri:

@@ -24,7 +24,7 @@ def test_a_model_folder_loads_and_runs_without_torch(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(CheckpointError, match=r"use one of gru-head, .*lite0-gru, "):
+    with pytest.raises(CheckpointError, match="use one of lite0-gru"):
         open_model("no-such-model")
 
 

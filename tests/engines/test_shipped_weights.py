@@ -9,8 +9,9 @@ import pytest
 
 from engines.catalog import BACKBONE_FILE, CATALOG, HEAD_FILE, SPEC_FILE, open_model
 from engines.spec import ModelSpec, load_spec, verify_files
-from engines.training.evaluate import frame_logits, frame_report, sample
-from engines.training.faces import load_faces, read_faces
+from engines.training.evaluate import numbers_of
+from engines.training.still_scores import StillScorer, score_stills
+from engines.training.stills import open_stills, read_stills, sample
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "deepfake-faces"
 NAMES = sorted(name for name, row in CATALOG.items() if row.folder.is_dir())
@@ -52,9 +53,9 @@ def test_a_window_of_one_sample_and_a_full_one_are_both_scored(name: str, tmp_pa
 def test_the_shipped_graph_tells_fakes_from_reals_it_never_saw(name: str, tmp_path: Path) -> None:
     if not (DATA / "metadata.csv").is_file():
         pytest.skip(f"the shared deepfake-faces set is not at {DATA}")
-    faces = load_faces(DATA, sample(read_faces(DATA), "val", 400))
-    model = open_model(name, threads=1, engines_root=tmp_path)
-    report = frame_report(frame_logits(model.backbone, model.spec, faces), faces.labels, model.spec)
-    assert report["images"] == 400
-    assert report["auc"] >= 0.85
-    assert report["ece"] < 0.12
+    stills = open_stills(DATA, sample(read_stills(DATA, "val").items, 400))
+    scored = score_stills(stills, StillScorer(open_model(name, threads=1, engines_root=tmp_path))).scored
+    numbers = numbers_of(scored)
+    assert len(scored.items) == 400
+    assert (numbers["auc"] or 0) >= 0.85
+    assert (numbers["ece_balanced"] or 1) < 0.12

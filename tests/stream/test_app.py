@@ -128,7 +128,7 @@ def test_a_missing_file_is_told_before_anything_runs(tmp_path: Path) -> None:
     before = threading.active_count()
     with pytest.raises(SourceError, match=r"no file at .*none\.mp4: check the path"):
         watch(config(tmp_path, "test", str(tmp_path / "none.mp4"), save=tmp_path / "{name}.mp4"), parts=parts())
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 @pytest.mark.parametrize("option", ["save", "scores"])
@@ -157,7 +157,7 @@ def test_a_taken_metrics_port_is_one_line_before_anything_runs(tmp_path: Path) -
     before = threading.active_count()
     with pytest.raises(OutputError, match="port"):
         watch(config(tmp_path, "test", metrics=_taken()), parts=parts())
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def _taken() -> MetricsConfig:

@@ -21,7 +21,7 @@ def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys=capsys)
-    assert all(command in text for command in ("watch", "score", "demo", "doctor", "config"))
+    assert all(command in text for command in ("watch", "score", "import", "models", "demo", "doctor", "config"))
     for error in (UsageError, ModelError, SourceError, OutputError, MissingPartError):
         assert f" {error.exit_code}  " in text
 
@@ -50,6 +50,8 @@ def test_help_loads_neither_gstreamer_nor_a_runtime() -> None:
         (["watch", "gopher://x"], 2, "gopher"),
         (["watch", "test", "--model", "nonsense"], 3, "use one of lite0-gru"),
         (["score", "/nowhere/clip.mp4"], 4, "/nowhere/clip.mp4"),
+        (["import", "/nowhere/model.keras", "--as", "xception"], 3, "/nowhere/model.keras"),
+        (["import", "/nowhere/model.keras", "--as", "nonsense"], 3, "use one of"),
         (["config", "check", "/nowhere/house.yaml"], 2, "/nowhere/house.yaml"),
     ],
 )

@@ -318,6 +318,11 @@ def test_a_password_file_holds_the_password_and_a_line_end(tmp_path: Path) -> No
     assert found.password.get_secret_value() == " hunter2 "
 
 
+def test_a_password_file_in_the_home_of_somebody_unknown_is_one_clear_line() -> None:
+    with pytest.raises(UsageError, match="password_file ~nobody-of-that-name/secret cannot be read"):
+        StreamConfig(source="rtsp://cam/x", password_file=Path("~nobody-of-that-name/secret")).credentials({})
+
+
 @pytest.mark.parametrize(
     ("content", "expected"), [(None, "cannot be read"), (b"\n", "is empty"), (b"\xff", "not text")]
 )

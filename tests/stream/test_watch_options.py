@@ -78,6 +78,11 @@ def test_a_password_in_a_source_shows_nowhere() -> None:
     assert "s3cr3t" not in repr(config) + config.model_dump_json()
 
 
+def test_the_home_of_somebody_unknown_is_a_name_like_any_other() -> None:
+    options = _parser().parse_args(["score", "x.mp4", "--model", "~nobody-of-that-name/model"])
+    assert score_config(options).model.name == "~nobody-of-that-name/model"
+
+
 def test_a_model_folder_and_a_model_name_are_told_apart(tmp_path: Path) -> None:
     options = _parser().parse_args(["score", "x.mp4", "--model", str(tmp_path)])
     assert score_config(options).model.folder == tmp_path

@@ -65,7 +65,9 @@ def stirred(model, seed=3):
             values[-1] = rng.uniform(0.5, 1.5, values[-1].shape)
         if isinstance(layer, (layers.Conv2D, layers.SeparableConv2D)):
             values = [value * 1.0 for value in layer.get_weights()]
-        if isinstance(layer, (layers.Dense, layers.GRU, layers.Conv2D, layers.SeparableConv2D, layers.BatchNormalization)):
+        if isinstance(
+            layer, (layers.Dense, layers.GRU, layers.Conv2D, layers.SeparableConv2D, layers.BatchNormalization)
+        ):
             layer.set_weights(values)
     return model
 

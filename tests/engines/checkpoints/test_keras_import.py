@@ -8,9 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
 
-from tests.engines.checkpoints import keras_models as km  # noqa: E402
 import numpy as np  # noqa: E402
-from tests.engines.checkpoints.keras_models import keras, layers  # noqa: E402
 
 from engines.checkpoints.keras_file import KerasLayer, KerasModel, read_keras  # noqa: E402
 from engines.checkpoints.keras_import import network_from_keras  # noqa: E402
@@ -20,6 +18,8 @@ from engines.models.gru_head import GruHead  # noqa: E402
 from engines.models.inception_v3 import InceptionV3  # noqa: E402
 from engines.models.meso4 import Meso4  # noqa: E402
 from engines.models.xception import Xception  # noqa: E402
+from tests.engines.checkpoints import keras_models as km  # noqa: E402
+from tests.engines.checkpoints.keras_models import keras, layers  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras on torch
 WEIGHTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "weights"
@@ -114,7 +114,9 @@ def test_the_published_meso4_answers_as_keras_does_with_its_weights(real_weights
     assert stored.parameters == 28_073
     found = network_from_keras(stored)
     theirs = km.meso4()
-    for layer, source in zip([one for one in theirs.layers if one.weights and one.count_params() > 9], stored.layers, strict=False):
+    for layer, source in zip(
+        [one for one in theirs.layers if one.weights and one.count_params() > 9], stored.layers, strict=False
+    ):
         if not isinstance(layer, layers.Dropout):
             layer.set_weights(list(source.arrays.values()))
     crops = np.random.default_rng(6).uniform(0, 1, (2, 256, 256, 3)).astype(np.float32)
@@ -175,7 +177,9 @@ def larger_layers():
 
     def layer(kind, config, *shapes):
         roles = ("kernel", "bias")
-        return KerasLayer(kind, config, {role: np.zeros(shape, np.float32) for role, shape in zip(roles, shapes)})
+        return KerasLayer(
+            kind, config, {role: np.zeros(shape, np.float32) for role, shape in zip(roles, shapes, strict=False)}
+        )
 
     for inputs, outputs, kernel in ((3, 64, 2), (64, 64, 2), (0, 0, 0), (64, 128, 3), (128, 128, 3), (0, 0, 0)):
         if not kernel:

@@ -82,3 +82,10 @@ def test_a_table_without_splits_says_how_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("videoname,label,original\na.mp4,REAL,\n")
     with pytest.raises(TrainingError, match=r"put parts\.csv\.gz beside it"):
         read_faces(tmp_path)
+
+
+def test_pictures_decoded_for_a_larger_table_are_decoded_anew(tmp_path: Path) -> None:
+    root, scratch = write_set(tmp_path / "set", ROWS, zipped=False), tmp_path / "scratch"
+    open_faces(root, scratch)
+    (root / "metadata.csv").write_text("videoname,label,original,split\na0r.mp4,REAL,,train\n")
+    assert [face.name for face in open_faces(root, scratch).faces] == ["a0r"]

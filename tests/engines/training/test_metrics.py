@@ -13,12 +13,20 @@ from numpy.typing import NDArray
 
 from engines.training.errors import TrainingError
 from engines.training.metrics import (
+    Confusion,
+    average_precision,
+    brier_score,
+    confusion,
     equal_error_rate,
+    equal_error_threshold,
     expected_calibration_error,
     hit_rate_at,
     log_loss,
+    precision_recall,
     roc_auc,
     roc_curve,
+    roc_of,
+    threshold_at,
 )
 
 sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: pip install -e .[train]")
@@ -62,6 +70,61 @@ def test_log_loss_is_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     labels, probabilities = rng.integers(0, 2, 200), rng.random(200)
     assert log_loss(labels, probabilities) == pytest.approx(sk.log_loss(labels, probabilities))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SAMPLES)
+def test_average_precision_and_its_curve_are_scikit_learns(samples: list[tuple[int, int]]) -> None:
+    labels, scores = split(samples)
+    assert average_precision(labels, scores) == pytest.approx(sk.average_precision_score(labels, scores))
+    expected_precision, expected_recall, _ = sk.precision_recall_curve(labels, scores)
+    precision, recall = precision_recall(labels, scores)
+    np.testing.assert_allclose(precision, expected_precision[:-1][::-1])
+    np.testing.assert_allclose(recall, expected_recall[:-1][::-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SAMPLES, st.integers(-6, 6))
+def test_counts_at_a_threshold_are_scikit_learns(samples: list[tuple[int, int]], threshold: int) -> None:
+    labels, scores = split(samples)
+    cells, called = confusion(labels, scores, threshold), scores >= threshold
+    expected = sk.confusion_matrix(labels, called, labels=[0, 1]).ravel()
+    assert (cells.true_real, cells.false_fake, cells.false_real, cells.true_fake) == tuple(expected)
+    assert cells.accuracy == pytest.approx(sk.accuracy_score(labels, called))
+    assert cells.precision == pytest.approx(sk.precision_score(labels, called, zero_division=0))
+    assert cells.recall == pytest.approx(sk.recall_score(labels, called))
+    assert cells.f1 == pytest.approx(sk.f1_score(labels, called, zero_division=0))
+    assert cells.majority_accuracy == pytest.approx(max(labels.mean(), 1 - labels.mean()))
+
+
+def test_brier_is_scikit_learns_and_balanced_counts_classes_alike() -> None:
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 2, 200), rng.random(200)
+    assert brier_score(labels, probabilities) == pytest.approx(sk.brier_score_loss(labels, probabilities))
+    skewed = np.concatenate([np.flatnonzero(labels == 0), np.repeat(np.flatnonzero(labels == 1), 5)])
+    values = [brier_score(labels[rows], probabilities[rows], balanced=True) for rows in (np.arange(200), skewed)]
+    assert values[0] == pytest.approx(values[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SAMPLES, st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_a_threshold_does_what_its_rate_promised(samples: list[tuple[int, int]], rate: float) -> None:
+    labels, scores = split(samples)
+    cells = confusion(labels, scores, threshold_at(labels, scores, rate))
+    assert cells.false_alarm_rate <= rate
+    assert cells.recall == pytest.approx(hit_rate_at(labels, scores, rate))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SAMPLES)
+def test_no_threshold_brings_both_errors_closer_than_the_equal_errors(samples: list[tuple[int, int]]) -> None:
+    labels, scores = split(samples)
+
+    def gap(cells: Confusion) -> float:
+        return abs(cells.false_alarm_rate - (1 - cells.recall))
+
+    found = gap(confusion(labels, scores, equal_error_threshold(labels, scores)))
+    assert found == pytest.approx(min(gap(confusion(labels, scores, at)) for at in roc_of(labels, scores).thresholds))
 
 
 def test_certain_and_wrong_costs_much_but_stays_finite() -> None:

@@ -17,11 +17,9 @@ from engines.catalog import open_model
 from engines.checkpoints.own import load_checkpoint
 from engines.export.__main__ import main as export
 from engines.training.errors import TrainingError
-from engines.training.evaluate import main as evaluate
-from engines.training.evaluate import sample
-from engines.training.faces import Face
 from engines.training.recipe import load_recipe
 from engines.training.run import Run, install
+from stream.cli import main as unmask
 from tests.engines.training.faces_on_disk import rows_of, write_set
 
 RECIPE = """
@@ -94,10 +92,11 @@ def test_a_finished_stage_is_not_fitted_again(out: Path, data: Path) -> None:
 
 
 def test_a_model_is_measured_from_its_exported_graph(out: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate(["--model", str(out / "tiny"), "--data", str(data)]) == 0
+    words = ["evaluate", "--dataset", "deepfake-faces", "--root", str(data), "--model", str(out / "tiny"), "--json"]
+    assert unmask(words) == 0
     report = json.loads(capsys.readouterr().out)
     spec = json.loads((out / "tiny" / "spec.json").read_text())
-    assert report["images"] == 12
+    assert report["items"] == 12
     assert report["auc"] == pytest.approx(spec["measured"]["val_frame_auc"], abs=1e-4)
 
 
@@ -137,16 +136,6 @@ def test_a_model_is_installed_in_the_place_of_the_one_before(out: Path, tmp_path
     assert [path.name for path in store.parent.iterdir()] == ["tiny"]
 
 
-def test_an_absent_data_set_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate(["--data", str(tmp_path)]) == 2
-    assert "give its folder" in capsys.readouterr().err
+def test_an_absent_checkpoint_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export([str(tmp_path / "none.safetensors")]) == 2
     assert "no checkpoint at" in capsys.readouterr().err
-
-
-def test_a_sample_is_of_one_split_and_the_same_each_time() -> None:
-    faces = [Face(str(number), str(number), is_fake=False, split="ab"[number % 2]) for number in range(20)]
-    assert sample(faces, "a", 0) == faces[::2]
-    assert sample(faces, "b", 4) == sample(faces, "b", 4)
-    assert {face.split for face in sample(faces, "b", 4)} == {"b"}
-    assert len(sample(faces, "b", 4)) == 4

@@ -9,11 +9,13 @@ import pytest
 
 import build_engines
 from engines.catalog import CATALOG, DEFAULT_MODEL, HEAD_FILE, CatalogRow, open_model
+from engines.model_store import VARIABLE
 from engines.store import BUILT, EngineKey
 from stream.doctor.finding import Status
 from stream.doctor.scoring import (
     detector_finding,
     engine_finding,
+    examine,
     gpu_finding,
     library_finding,
     model_findings,
@@ -61,6 +63,23 @@ def test_a_model_that_is_not_there_is_missing(tmp_path: Path) -> None:
     (finding,) = model_findings(ROW, tmp_path / "nowhere", BUILT)
     assert finding.status is Status.MISSING
     assert "no model spec" in finding.detail
+
+
+def test_a_users_own_damaged_model_is_not_looked_for_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    write_model(tmp_path / "meso4", name="meso4")
+    (tmp_path / "meso4" / HEAD_FILE).write_bytes(b"")
+    (finding,) = [found for found in examine() if found.what == "model meso4"]
+    assert finding.status is Status.MISSING
+    assert finding.mend.startswith("unmask import FILE --as meso4")
+
+
+def test_rows_without_weights_are_no_fault() -> None:
+    titles = [finding.what for finding in examine()]
+    assert f"model {DEFAULT_MODEL}" in titles
+    assert "model xception" not in titles
 
 
 @pytest.mark.parametrize("row", [row for row in CATALOG.values() if row.folder.is_dir()], ids=lambda row: row.name)

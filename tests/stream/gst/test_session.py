@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import gc
 import os
+import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stream.sources.video_parts import clip, need_gst, wait_until
+from tests.stream.sources.video_parts import Footprint, clip, need_gst, wait_until
 
 need_gst()
 
@@ -17,12 +18,18 @@ from gi.repository import Gst  # noqa: E402
 
 from stream.errors import MissingPartError  # noqa: E402
 from stream.gst.codecs import RAW  # noqa: E402
-from stream.gst.faults import END, NO_VIDEO, Fault  # noqa: E402
+from stream.gst.faults import CUT_OFF, END, NO_VIDEO, NOT_STARTED, Fault  # noqa: E402
 from stream.gst.launch import Launch, source_launch  # noqa: E402
-from stream.gst.session import GstSession, element_exists, element_runs  # noqa: E402
+from stream.gst.session import UNTOLD_AFTER_S, GstSession, element_exists, element_runs  # noqa: E402
 from stream.sources.uri import parse_source  # noqa: E402
 
 SMALL = "video/x-raw,format=I420,width=64,height=48,framerate=30/1"
+CUT = {
+    "mp4": struct.pack(">I4s8xI4s", 16, b"ftyp", 9999, b"mdat") + bytes(2000),
+    "mkv": b"\x1a\x45\xdf\xa3\x93\x42\x82\x88matroska" + bytes(300),
+    "avi": b"RIFF\0\1\0\0AVI LIST" + bytes(500),
+}
+"""Files that end before their first picture."""
 SINK = "appsink name=frames sync=false max-buffers=2"
 
 
@@ -141,6 +148,49 @@ def test_a_stream_without_a_picture_is_told_apart_from_an_end() -> None:
     session.stop()
 
 
+@pytest.mark.parametrize("ending", CUT)
+def test_an_error_that_is_lost_on_its_way_is_told_all_the_same(tmp_path: Path, ending: str) -> None:
+    """decodebin drops what a new element complains about at once; here the bus drops everything."""
+    path = tmp_path / f"cut.{ending}"
+    path.write_bytes(CUT[ending])
+    session = GstSession(launch_of(str(path)))
+    session.start()
+    session._pipeline.get_bus().set_flushing(True)
+    assert fault_of(session) == CUT_OFF
+    session.stop()
+
+
+def test_a_good_file_is_not_given_up_while_nobody_reads_it(tmp_path: Path) -> None:
+    """Its demuxer has long read everything: one that rests is no fault by itself."""
+    session = GstSession(launch_of(str(clip(tmp_path / "a.mp4", frames=2))))
+    session.start()
+    wait_until(lambda: session._demuxers and not session.fault() and session._has_video, "a picture")
+    for _ in range(2):
+        assert session.fault() is None
+        time.sleep(UNTOLD_AFTER_S)
+    assert drained(session) == 2
+    session.stop()
+
+
+class Mute(Gst.Element):  # type: ignore[misc]  # gi has no types
+    """Refuses to start without an error."""
+
+    __gstmetadata__ = ("Mute", "Source", "Refuses to start", "tests")
+
+    def do_change_state(self, transition: Any) -> Any:
+        if transition == Gst.StateChange.READY_TO_PAUSED:
+            return Gst.StateChangeReturn.FAILURE
+        return Gst.Element.do_change_state(self, transition)
+
+
+def test_a_pipeline_that_refuses_to_start_is_told() -> None:
+    Gst.Element.register(None, "unmasktestmute", 0, Mute)
+    session = GstSession(Launch(f"unmasktestmute {pattern(5).text}"))
+    session.start()
+    assert fault_of(session) == NOT_STARTED
+    session.stop()
+
+
 def test_an_unknown_element_is_a_missing_part() -> None:
     with pytest.raises(MissingPartError, match="unmask doctor"):
         GstSession(Launch("nosuchelement ! appsink name=frames"))
@@ -164,16 +214,10 @@ def test_twenty_sessions_leave_no_thread_and_no_descriptor(use: str) -> None:
         session.stop()
 
     once()
-    gc.collect()
-    before = _open_things()
+    before = Footprint()
     for _ in range(20):
         once()
-    gc.collect()
-    assert _open_things() <= before + 2
-
-
-def _open_things() -> int:
-    return len(os.listdir("/proc/self/fd")) + len(os.listdir("/proc/self/task"))
+    before.check()
 
 
 def test_an_element_that_is_not_there_does_not_run() -> None:

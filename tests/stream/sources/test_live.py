@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stream.sources.video_parts import Tap, need_gst, wait_until
+from tests.stream.sources.video_parts import Tap, need_gst, sample_of, wait_until
 
 need_gst()
 
@@ -27,16 +27,6 @@ NAME = StreamName("door")
 QUICK = RetryPolicy(first_s=0.001, longest_s=0.01, stalled_after_s=1e9, first_frame_within_s=1e9)
 SECOND = 1_000_000_000
 REFUSED = Fault("refused", "nothing answers")
-
-
-def sample_of(pts_ns: int, width: int = 16, height: int = 16) -> Any:
-    """A grey I420 Gst.Sample."""
-    buffer = Gst.Buffer.new_wrapped(bytes([128]) * (width * height * 3 // 2))
-    buffer.pts = pts_ns
-    caps = Gst.Caps.from_string(f"video/x-raw,format=I420,width={width},height={height},framerate=30/1")
-    segment = Gst.Segment()
-    segment.init(Gst.Format.TIME)
-    return Gst.Sample.new(buffer, caps, segment, None)
 
 
 class ScriptedSession:

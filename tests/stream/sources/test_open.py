@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import http.server
-import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.stream.sources.video_parts import CameraProcess, Tap, clip, need_gst, wait_until
+from tests.stream.sources.video_parts import CameraProcess, Footprint, Tap, clip, need_gst, wait_until
 
 need_gst()
 
@@ -222,13 +220,7 @@ def test_twenty_sources_leave_no_thread_and_no_descriptor(tmp_path: Path) -> Non
 
     for text in ("test", str(path)):
         once(text)
-    gc.collect()
-    before = _open_things()
+    before = Footprint()
     for text in ("test", str(path)) * 10:
         once(text)
-    gc.collect()
-    assert _open_things() <= before + 2
-
-
-def _open_things() -> int:
-    return len(os.listdir("/proc/self/fd")) + len(os.listdir("/proc/self/task"))
+    before.check()

@@ -5,7 +5,7 @@ import traceback
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.errors import UsageError
@@ -150,6 +150,7 @@ def test_a_password_that_was_not_encoded_never_shows_either(scheme: str, around:
 
 @settings(deadline=None)
 @given(st.text(max_size=30))
+@example("~nobody-of-that-name/a.mp4")
 def test_any_text_is_a_source_or_a_usage_error_in_one_line(text: str) -> None:
     try:
         shown = parse_source(text).redacted()

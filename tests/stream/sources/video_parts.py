@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import struct
@@ -86,6 +87,16 @@ def turned(path: Path) -> Path:
     return path
 
 
+def sample_of(pts_ns: int, width: int = 16, height: int = 16) -> Any:
+    """A grey I420 Gst.Sample."""
+    buffer = Gst.Buffer.new_wrapped(bytes([128]) * (width * height * 3 // 2))
+    buffer.pts = pts_ns
+    caps = Gst.Caps.from_string(f"video/x-raw,format=I420,width={width},height={height},framerate=30/1")
+    segment = Gst.Segment()
+    segment.init(Gst.Format.TIME)
+    return Gst.Sample.new(buffer, caps, segment, None)
+
+
 def wait_until(is_so: Callable[[], Any], what: str) -> None:
     """Fails the test when it does not become so in a long time."""
     deadline = time.monotonic() + PATIENCE_S
@@ -93,6 +104,29 @@ def wait_until(is_so: Callable[[], Any], what: str) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"waited {PATIENCE_S:.0f} s for {what}")
         time.sleep(0.01)
+
+
+POOL_THREADS = 2
+"""Threads that GLib keeps for GStreamer's next task; the others of a stopped pipeline end by and by, when idle."""
+
+
+class Footprint:
+    """What this process held when it was taken: threads and descriptors, Python's and GStreamer's."""
+
+    def __init__(self) -> None:
+        self._threads, self._descriptors = self._now()
+
+    def check(self) -> None:
+        """Fails the test when more is held for good: idle threads of earlier pipelines get time to end."""
+        wait_until(self._is_back, f"threads and descriptors to go back to {self._threads} and {self._descriptors}")
+
+    def _is_back(self) -> bool:
+        threads, descriptors = self._now()
+        return threads <= self._threads + POOL_THREADS and descriptors <= self._descriptors + 2
+
+    def _now(self) -> tuple[int, int]:
+        gc.collect()
+        return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
 
 class Tap:
