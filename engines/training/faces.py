@@ -86,8 +86,6 @@ def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) ->
     if not names.is_file() or not faces.keys() >= set(names.read_text().split()):  # of another table
         _decode_all(root, set(faces), names, pixels)
     kept = names.read_text().split()
-    if not set(kept) <= set(faces):
-        raise TrainingError(f"{scratch} holds the pictures of another set: give another --scratch")
     return FaceSet(tuple(faces[name] for name in kept), np.load(pixels, mmap_mode="r"))
 
 

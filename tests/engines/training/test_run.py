@@ -16,11 +16,15 @@ import torch
 from engines.catalog import open_model
 from engines.checkpoints.own import load_checkpoint
 from engines.export.__main__ import main as export
+from engines.training.datasets.items import LabelledItem
+from engines.training.device import TorchBackend, chosen_device
 from engines.training.errors import TrainingError
+from engines.training.faces import rgb_from_jpeg
 from engines.training.recipe import load_recipe
 from engines.training.run import Run, install
+from engines.training.tracks import VIDEOS, Sample, index_rows, write_index, write_video
 from stream.cli import main as unmask
-from tests.engines.training.faces_on_disk import rows_of, write_set
+from tests.engines.training.faces_on_disk import painted_face, rows_of, write_set
 
 RECIPE = """
 name: tiny
@@ -61,15 +65,63 @@ def test_a_run_ends_with_a_model_that_the_live_path_opens(out: Path) -> None:
     assert np.isfinite(model.head.infer(window)["logit"]).all()
 
 
-def test_a_finished_run_can_be_begun_with_and_gives_the_same_backbone(out: Path, data: Path, tmp_path: Path) -> None:
-    """A fit of no draws takes its start as it is; the folder of a model serves as a start."""
-    again = RECIPE.replace("draws: 8", "draws: 0").replace("refine:", "start: " + str(out / "tiny") + "\n#")
-    (tmp_path / "recipe.yaml").write_text(again)
-    run_of(tmp_path, data).train()
+def tracks_of(folder: Path, *sources: str) -> Path:
+    """A real and a fake track of 10 samples for each source, named as ``split/source``."""
+    rows = []
+    for place in sources:
+        split, _, source = place.partition("/")
+        for label in (0, 1):
+            face = rgb_from_jpeg(painted_face(len(rows), is_fake=bool(label)))
+            samples = [Sample(number * 0.2, 100.0, face[number : number + 200, :200]) for number in range(10)]
+            item = LabelledItem(Path("x.mp4"), "video", label, source, split, "swap", f"{source}-{label}")
+            path = folder / VIDEOS / f"{source}-{label}.zip"
+            write_video(path, {1: samples})
+            rows += index_rows(path, item)
+    write_index(folder, rows)
+    return folder
+
+
+def again_with(tracks: Path, folder: Path, out: Path) -> None:
+    """A recipe that begins with the finished model, fits nothing, and makes its windows of tracks."""
+    again = RECIPE.replace("draws: 8", "draws: 0").replace("refine:", f"start: {out / 'tiny'}\n#")
+    (folder / "recipe.yaml").write_text(again.replace("{train_clips: 8", f"{{tracks: {tracks}, train_clips: 0"))
+
+
+def test_a_finished_model_is_begun_with_and_its_head_fitted_on_real_tracks(
+    out: Path, data: Path, tmp_path: Path
+) -> None:
+    again_with(tracks_of(tmp_path / "tracks", "train/ann", "train/bob", "val/cleo"), tmp_path, out)
+    spec = run_of(tmp_path, data).train()
+    assert {"val_track_auc", "val_track_mean_logit_auc", "val_window_auc"} <= set(spec.measured)
     first, second = (load_checkpoint(folder / "tiny" / "checkpoint.safetensors").backbone for folder in (out, tmp_path))
     assert first is not None
     assert second is not None
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
+
+
+@pytest.mark.parametrize("sources", [("train/ann", "val/ann"), ("train/b0r",)], ids=["tracks", "tracks and stills"])
+def test_tracks_that_leak_are_refused(sources: tuple[str, ...], out: Path, data: Path, tmp_path: Path) -> None:
+    again_with(tracks_of(tmp_path / "tracks", *sources), tmp_path, out)
+    with pytest.raises(TrainingError, match="pictures leak"):
+        run_of(tmp_path, data).train()
+
+
+def test_on_a_device_the_network_answers_as_its_graph_does(out: Path) -> None:
+    model = open_model(str(out / "tiny"), threads=1, engines_root=out / "none")
+    network = load_checkpoint(out / "tiny" / "checkpoint.safetensors").backbone
+    assert network is not None
+    crops = {"crops": np.random.default_rng(0).standard_normal((3, 3, 40, 40)).astype(np.float32)}
+    theirs, ours = model.backbone.infer(crops), TorchBackend(network, torch.device("cpu")).infer(crops)
+    for name in ("features", "frame_logit"):
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4)
+
+
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert chosen_device("auto").type == "cpu"
+    with pytest.raises(TrainingError, match="use --device cpu"):
+        chosen_device("cuda")
 
 
 def test_what_ships_lies_between_both_stages(out: Path) -> None:

@@ -24,3 +24,12 @@ def test_what_is_no_log_is_said(text: str | None, tmp_path: Path) -> None:
         (tmp_path / "fit.csv").write_text(text)
     with pytest.raises(TrainingError, match="training log"):
         learning_charts(tmp_path / "fit.csv")
+
+
+def test_what_only_some_rows_hold_is_drawn_from_those(tmp_path: Path) -> None:
+    log = tmp_path / "fit.csv"
+    log.write_text("step,loss,val_auc,empty\n1,0.7,,\n2,0.6,0.8,\n3,0.5,,\n4,0.4,0.9,\n")
+    charts = learning_charts(log)
+    assert list(charts) == ["learning-loss", "learning-val_auc"]
+    whole, some = (charts[f"learning-{name}"][1].count(",") for name in ("loss", "val_auc"))
+    assert some < whole
