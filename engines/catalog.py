@@ -247,7 +247,7 @@ def open_model(
 
 def _without_weights(name: str) -> str:
     ways = f"import yours (unmask import FILE --as {name})"
-    trained = f" or train it (unmask train configs/training/{name}.yaml)" if CATALOG[name].kind != "head" else ""
+    trained = " or train it (docs/training.md)" if CATALOG[name].kind in ("image", "video") else ""
     return f"no weights for {name} here: {ways}{trained}"
 
 

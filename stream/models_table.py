@@ -71,17 +71,18 @@ _NUMBERS = {"parameters", "input", "features", "AUC"}
 
 def _row(row: CatalogRow) -> ModelRow:
     place = find_model(row.name)
-    measured, problem = {}, None
+    spec, problem = None, None
     try:
-        measured = {} if place is None else load_spec(place.folder / SPEC_FILE).measured
+        spec = None if place is None else load_spec(place.folder / SPEC_FILE)
     except SpecError as error:
         problem = str(error)
+    measured = {} if spec is None else spec.measured
     return ModelRow(
         name=row.name,
         kind=row.kind,
         summary=row.summary,
         parameters=row.parameters,
-        input_size=row.input_size,
+        input_size=row.input_size if spec is None or row.input_size is None else spec.pixels.size,
         features=row.feature_dim,
         runtimes=tuple(BACKENDS),
         weights="none" if place is None else place.owner,

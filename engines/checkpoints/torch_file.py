@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,6 +31,10 @@ LARGEST_FILE = 2 * 2**30
 LARGEST_PICKLE = 64 * 2**20
 DEEPEST_MODULE = 20
 MOST_TENSORS = 20_000
+MOST_VISITS = 200_000
+"""Of values while tensors are looked for: one small dictionary held many times over is many of them."""
+TIED_SHARE = 2
+"""Tensors may share their numbers, so that all together are larger than the file, but not this many times."""
 MOST_DIMENSIONS = 5
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
@@ -85,8 +90,10 @@ def _found(content: bytes) -> dict[str, Tensor]:
     else:
         raise CheckpointError("is neither torch's nor a .safetensors file, nor Keras': give a checkpoint")
     found: dict[str, Tensor] = {}
-    for name, record in _records("", whole, 0):
-        if len(found) >= MOST_TENSORS:
+    left = TIED_SHARE * len(content)
+    for name, record in _records("", whole, 0, count()):
+        left -= math.prod(record.shape) * np.dtype(record.storage.dtype).itemsize
+        if len(found) >= MOST_TENSORS or left < 0:
             raise CheckpointError("holds more tensors than any network here: save its state_dict")
         found[name] = _tensor(record, storage)
     if not found:
@@ -213,7 +220,7 @@ def _from_zip(content: bytes) -> tuple[Any, Storages]:
     pickled = archive.getinfo(f"{roots[0]}data.pkl")
     if pickled.file_size > LARGEST_PICKLE:
         raise CheckpointError(f"its structure alone has {pickled.file_size:,} bytes: save the state_dict")
-    if f"{roots[0]}byteorder" in names and archive.read(f"{roots[0]}byteorder")[:16] != b"little":
+    if f"{roots[0]}byteorder" in names and archive.open(f"{roots[0]}byteorder").read(16) != b"little":
         raise CheckpointError("was written by a big-endian machine: save it again on another")
 
     def numbers(storage: _Storage) -> bytes:
@@ -265,19 +272,19 @@ def _legacy_storages(file: io.BytesIO, keys: Any, widths: Mapping[str, int]) -> 
 # Tensors
 
 
-def _records(name: str, value: Any, depth: int) -> Iterator[tuple[str, _Record]]:
+def _records(name: str, value: Any, depth: int, visits: Iterator[int]) -> Iterator[tuple[str, _Record]]:
     """Every tensor of a state dictionary, of the dictionaries a training run wraps it in, or of a module."""
-    if depth > DEEPEST_MODULE:
+    if depth > DEEPEST_MODULE or next(visits) > MOST_VISITS:
         raise CheckpointError("is nested too deeply for a network: save its state_dict")
     if isinstance(value, _Record):
         yield name, value
     elif isinstance(value, _Bag):
         for part in ("_parameters", "_buffers", "_modules"):
-            yield from _records(name, value.held.get(part), depth + 1)
+            yield from _records(name, value.held.get(part), depth + 1, visits)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if isinstance(key, str) and key not in _LEFT_OUT:
-                yield from _records(f"{name}.{key}" if name else key, inner, depth + 1)
+                yield from _records(f"{name}.{key}" if name else key, inner, depth + 1, visits)
 
 
 _LEFT_OUT = ("optimizer", "opt", "optimizer_state_dict", "scheduler", "lr_scheduler", "_metadata")

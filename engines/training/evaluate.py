@@ -178,7 +178,7 @@ def by_manipulation(scored: Scored) -> tuple[ManipulationRow, ...]:
 
 def calibration_study(scored: Scored) -> CalibrationStudy | None:
     """Before and after Platt scaling, on the half of the sources that it was not fitted on."""
-    fitting = _half_of(scored.sources)
+    fitting = half_of(scored.sources)
     fit, judged = scored.take(fitting), scored.take(~fitting)
     if not len(judged.items) or not (_has_both(fit.labels) and _has_both(judged.labels)):
         return None
@@ -220,7 +220,7 @@ def _cells(scored: Scored, threshold: float) -> Confusion:
     return confusion(scored.labels, scored.probabilities, threshold)
 
 
-def _half_of(sources: Sequence[str]) -> NDArray[np.bool_]:
+def half_of(sources: Sequence[str]) -> NDArray[np.bool_]:
     """(N,) True for the items of half of the sources, drawn at random, the same each time."""
     names, of_item = np.unique(np.asarray(sources), return_inverse=True)
     order = np.random.default_rng(_HALVES_SEED).permutation(len(names))

@@ -5,6 +5,7 @@ One 224x224 JPEG face crop per video. A fake names its ``original``; a real is i
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -83,8 +84,11 @@ def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) ->
     """All faces whose picture is there, decoded once into ``scratch`` and mapped from it ever after."""
     faces = {face.name: face for face in read_faces(root, force_leaky_split=force_leaky_split)}
     names, pixels = scratch / "faces.txt", scratch / "faces.npy"
-    if not names.is_file() or not faces.keys() >= set(names.read_text().split()):  # of another table
+    key, fingerprint = scratch / "faces.key", _fingerprint(root, set(faces))
+    if not names.is_file() or not key.is_file() or key.read_text() != fingerprint:  # of another set
+        key.unlink(missing_ok=True)
         _decode_all(root, set(faces), names, pixels)
+        key.write_text(fingerprint)
     kept = names.read_text().split()
     return FaceSet(tuple(faces[name] for name in kept), np.load(pixels, mmap_mode="r"))
 
@@ -101,10 +105,17 @@ def load_faces(root: Path, faces: Iterable[Face]) -> FaceSet:
 
 def rgb_from_jpeg(data: bytes) -> Rgb:
     """Decode to (H, W, 3). Raises TrainingError for a damaged picture."""
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if bgr is None:
         raise TrainingError("a picture cannot be decoded: unpack the data set again")
     return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _fingerprint(root: Path, wanted: set[str]) -> str:
+    """Of the table's names and of the folder and zips that hold their pictures."""
+    places = sorted(path for path in root.glob(f"{FOLDER}*"))
+    facts = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in places]
+    return hashlib.sha256("\n".join([str(root.resolve()), *facts, *sorted(wanted)]).encode()).hexdigest()
 
 
 def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None:
@@ -123,12 +134,15 @@ def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None
 
 
 def _jpegs(root: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    """(video name, JPEG) of every wanted picture in the folder and in the zips."""
+    """(video name, JPEG) of every wanted picture in the folder and in the zips, each once."""
+    wanted = set(wanted)
     for path in sorted((root / FOLDER).glob("*.jpg")):
         if path.stem in wanted:
+            wanted.discard(path.stem)
             yield path.stem, path.read_bytes()
     for archive in sorted(root.glob(f"{FOLDER}*.zip")):
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
                 if name.endswith(".jpg") and Path(name).stem in wanted:
+                    wanted.discard(Path(name).stem)
                     yield Path(name).stem, packed.read(name)

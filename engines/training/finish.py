@@ -54,7 +54,8 @@ class Finish:
         head = self._head(backbone, spec, graph, digest, tracks["train"], says_frames)
         clips = self._clips(graph, spec, self._plan("val"), digest)
         stills = self.faces.subset(self.faces.rows("val"))
-        said = Stills(frame_logits(graph, spec, stills), stills.labels) if says_frames else None
+        sources = tuple(face.source for face in stills.faces)
+        said = Stills(frame_logits(graph, spec, stills), stills.labels, sources) if says_frames else None
         spec = calibrated_spec(spec, head, clips, said)
         if tracks["val"]:
             windows = self._track_windows(graph, spec, tracks["val"])
@@ -114,7 +115,8 @@ class Finish:
 
     def _clips(self, graph: Backend, spec: ModelSpec, plan: ClipPlan, digest: str) -> ClipFeatures:
         """Features of the planned clips, kept under the backbone's fingerprint: a second run reads them."""
-        name = f"{plan.split}-{plan.clips}-{plan.rendered}-{plan.seed}-{spec.window.period_s:g}s-{digest}"
+        drawn = f"{plan.clips}-{plan.rendered}-{plan.self_blended:g}-{plan.seed}"
+        name = f"{plan.split}-{drawn}-{spec.window.period_s:g}s-{digest}"
         name += f"-h264-{plan.h264:g}" if plan.h264 else ""
         path = self.out / f"clips-{name}.npz"
         if path.is_file():

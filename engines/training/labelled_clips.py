@@ -53,8 +53,11 @@ def _labels(path: Path) -> dict[str, dict[str, str]]:
     """Rows of labels.csv by the clip they name; empty when there is no such file."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrainingError(f"{path} cannot be read ({error}): write it as UTF-8 text") from None
     column = next((name for name in _NAME_COLUMNS if rows and name in rows[0]), None)
     if column is None or "label" not in rows[0]:
         raise TrainingError(f"{path} has no columns file and label: write them into its first line")

@@ -16,6 +16,7 @@ from engines.postprocess import calibrated_probability
 from engines.spec import Calibration, ModelSpec
 from engines.training.calibrate import fit_calibration
 from engines.training.degrade import Rng
+from engines.training.evaluate import half_of
 from engines.training.head import MIN_SAMPLES, head_logits, windows_of
 from engines.training.metrics import equal_error_rate, expected_calibration_error, hit_rate_at, roc_auc
 from engines.training.windows import ClipFeatures, Floats, draw_masks, fill_slots, mean_logits
@@ -32,6 +33,8 @@ class Stills:
     logits: Logits
     labels: Labels
     """1 = fake, whatever a high logit means."""
+    sources: tuple[str, ...]
+    """Of each: a real and its fakes are fitted on, or judged, together."""
 
 
 def calibrated_spec(spec: ModelSpec, head: Head, clips: ClipFeatures, stills: Stills | None) -> ModelSpec:
@@ -45,7 +48,7 @@ def calibrated_spec(spec: ModelSpec, head: Head, clips: ClipFeatures, stills: St
     numbers = {
         **ranking("val_window", says * complete, clips.labels),
         **ranking("val_window_masked", says * masked, clips.labels),
-        **calibration_errors("val_window", masked, is_positive),
+        **calibration_errors("val_window", masked, is_positive, pairwise_half(len(clips))),
     }
     if stills is not None:
         means = {"val_window_mean_logit_auc": whole, "val_window_masked_mean_logit_auc": gappy}
@@ -81,9 +84,18 @@ def ranking(name: str, logits: Logits, labels: Labels) -> dict[str, float]:
     }
 
 
-def calibration_errors(name: str, logits: Logits, labels: Labels, *, balanced: bool = True) -> dict[str, float]:
-    """ECE on one half of the items, before and after calibration on the other; ``balanced`` weighs classes alike."""
-    fitting = np.arange(len(labels)) // 2 % 2 == 0  # two by two: a real and its fake stay together
+def pairwise_half(count: int) -> NDArray[np.bool_]:
+    """(N,) half of pseudo-clips, which come two by two: a real and its fake stay together."""
+    return np.arange(count) // 2 % 2 == 0
+
+
+def calibration_errors(
+    name: str, logits: Logits, labels: Labels, fitting: NDArray[np.bool_], *, balanced: bool = True
+) -> dict[str, float]:
+    """ECE of the items not in ``fitting``, before and after calibration on those in it.
+
+    ``balanced`` weighs classes alike.
+    """
     fitted = fit_calibration(logits[fitting], labels[fitting], balanced=balanced)
     judged, truth = logits[~fitting], labels[~fitting]
     before, after = (_ece(judged, truth, how, balanced=balanced) for how in (Calibration(temperature=1.0), fitted))
@@ -93,7 +105,9 @@ def calibration_errors(name: str, logits: Logits, labels: Labels, *, balanced: b
 def _of_stills(spec: ModelSpec, stills: Stills) -> dict[str, float]:
     """The set's own share of fakes is kept, as in every published number on such stills."""
     numbers = ranking("val_frame", _towards_fake(spec) * stills.logits, stills.labels)
-    return numbers | calibration_errors("val_frame", stills.logits, _positive(spec, stills.labels), balanced=False)
+    return numbers | calibration_errors(
+        "val_frame", stills.logits, _positive(spec, stills.labels), half_of(stills.sources), balanced=False
+    )
 
 
 def _towards_fake(spec: ModelSpec) -> int:

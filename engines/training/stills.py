@@ -8,7 +8,9 @@ and never held all at once.
 from __future__ import annotations
 
 import csv
+import logging
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.training.datasets.deepfake_faces import known_parts, split_of
 from engines.training.errors import TrainingError
 from engines.training.scored import Item
 
@@ -28,6 +31,8 @@ ALL = "all"
 FOLDER = "faces_224"
 PICTURES = (".jpg", ".jpeg", ".png")
 _FAKE, _REAL = {"fake", "1", "true"}, {"real", "0", "false"}
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +60,7 @@ def read_stills(root: Path, split: str) -> StillSet:
 
     Raises TrainingError when there is no such table, column, split or label.
     """
-    rows = _table(root / "metadata.csv")
+    rows = _with_splits(_table(root / "metadata.csv"), root)
     splits = sorted({row.get("split") or "" for row in rows})
     chosen = rows if split == ALL and ALL not in splits else [row for row in rows if (row.get("split") or "") == split]
     if not chosen:
@@ -76,15 +81,19 @@ def sample(items: tuple[T, ...], limit: int, seed: int = 0) -> tuple[T, ...]:
 
 
 def open_stills(root: Path, items: Iterable[Item]) -> Iterator[Still]:
-    """Every item's picture that is there, once. Raises TrainingError for one that cannot be decoded."""
+    """Every item's picture that is there and can be decoded, once; of the others a line is logged each."""
     wanted = {item.name: item for item in items}
     for stem, data in _files(root, wanted):
-        yield Still(wanted.pop(stem), _decoded(stem, data), len(data))
+        item, rgb = wanted.pop(stem), _decoded(data)
+        if rgb is None:
+            log.warning("the picture of %s is damaged and left out: copy or download the set again", stem)
+        else:
+            yield Still(item, rgb, len(data))
 
 
-def label_is_fake(text: str) -> bool:
+def label_is_fake(text: str | None) -> bool:
     """``FAKE`` or 1, ``REAL`` or 0. Raises TrainingError for anything else."""
-    word = text.strip().lower()
+    word = (text or "").strip().lower()
     if word not in _FAKE | _REAL:
         raise TrainingError(f"a label is {text!r}: write FAKE or REAL")
     return word in _FAKE
@@ -100,6 +109,17 @@ def _table(path: Path) -> list[dict[str, str]]:
     if missing:
         raise TrainingError(f"{path} lacks the column {min(missing)}: it needs videoname, label, original and split")
     return rows
+
+
+def _with_splits(rows: list[dict[str, str]], root: Path) -> list[dict[str, str]]:
+    """A table without a split column takes the published one, as far as the parts are known."""
+    if "split" in rows[0]:
+        return rows
+    try:
+        parts = {} if "part" in rows[0] else known_parts(root)
+        return [row | {"split": split_of(row, Path(row["videoname"]).stem, parts) or ""} for row in rows]
+    except (OSError, EOFError, KeyError, ValueError, zlib.error) as error:
+        raise TrainingError(f"the parts of {root} cannot be read ({error}): mend or remove them") from None
 
 
 def _item(row: dict[str, str]) -> Item:
@@ -129,12 +149,10 @@ def _packed(archive: Path, wanted: Mapping[str, Item]) -> Iterator[tuple[str, by
                 path = PurePosixPath(name)
                 if path.suffix.lower() in PICTURES and path.stem in wanted:
                     yield path.stem, packed.read(name)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
         raise TrainingError(f"{archive} is damaged: copy or download it again") from None
 
 
-def _decoded(stem: str, data: bytes) -> NDArray[np.uint8]:
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise TrainingError(f"the picture of {stem} cannot be decoded: copy or download the set again")
-    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+def _decoded(data: bytes) -> NDArray[np.uint8] | None:
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)

@@ -46,7 +46,7 @@ def read_table(root: Path) -> list[Row]:
     try:
         with path.open(newline="") as file:
             lines = list(csv.DictReader(file))
-        parts = {} if not lines or {"split", "part"} & set(lines[0]) else _parts(root)
+        parts = {} if not lines or {"split", "part"} & set(lines[0]) else known_parts(root)
         return [_row(line, parts) for line in lines]
     except (OSError, EOFError, KeyError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise TrainingError(f"no deepfake-faces set at {root} ({error}): give its folder") from None
@@ -59,17 +59,17 @@ def _row(line: dict[str, str], parts: dict[str, int]) -> Row:
     if line["label"] not in ("REAL", "FAKE"):
         raise ValueError(f"{name} is labelled {line['label']!r}, neither REAL nor FAKE")
     is_fake = line["label"] == "FAKE"
-    return Row(name, original if is_fake and original else name, is_fake, _split(line, name, parts))
+    return Row(name, original if is_fake and original else name, is_fake, split_of(line, name, parts))
 
 
-def _split(line: dict[str, str], name: str, parts: dict[str, int]) -> str | None:
+def split_of(line: dict[str, str], name: str, parts: dict[str, int]) -> str | None:
     """The table's own, or that of its part, or that of the part which is known elsewhere."""
     if "split" in line:
         return line["split"] or None
     return dfdc_split(int(line["part"]) if line.get("part") else parts.get(name))
 
 
-def _parts(root: Path) -> dict[str, int]:
+def known_parts(root: Path) -> dict[str, int]:
     """Video name -> DFDC part; empty when nobody has told."""
     for path in (root / "parts.csv.gz", root / "parts.csv"):
         if path.is_file():

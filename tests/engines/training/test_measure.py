@@ -16,7 +16,7 @@ from engines.export.package import neutral_spec
 from engines.models.gru_head import WINDOW_SLOTS, GruHead, mean_logit_head
 from engines.postprocess import calibrated_probability, fake_probability
 from engines.training.calibrate import fit_calibration
-from engines.training.measure import Stills, calibrated_spec, calibration_errors
+from engines.training.measure import Stills, calibrated_spec, calibration_errors, pairwise_half
 from engines.training.windows import ClipFeatures
 
 FEATURES = 6
@@ -54,6 +54,11 @@ def test_answers_without_an_error_still_have_a_temperature() -> None:
     assert np.isfinite(found.bias)
 
 
+def still_answers(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Stills:
+    """A real and its fake of each source."""
+    return Stills(logits, labels, tuple(str(row // 2) for row in range(len(labels))))
+
+
 def test_where_a_high_logit_means_real_the_numbers_are_of_fakes_all_the_same() -> None:
     torch.manual_seed(0)
     rng, labels = np.random.default_rng(0), np.tile([0, 1], 30).astype(np.int64)
@@ -62,7 +67,7 @@ def test_where_a_high_logit_means_real_the_numbers_are_of_fakes_all_the_same() -
     mean = torch.nn.Linear(FEATURES, 1)
     torch.nn.init.constant_(mean.weight, 1 / FEATURES)
     says_real = neutral_spec("tiny", 32, of="meso4")
-    spec = calibrated_spec(says_real, mean_logit_head(mean), clips, Stills(features.mean((1, 2)), labels))
+    spec = calibrated_spec(says_real, mean_logit_head(mean), clips, still_answers(features.mean((1, 2)), labels))
     assert min(spec.measured[name] for name in ("val_window_auc", "val_frame_auc", "val_window_mean_logit_auc")) > 0.9
     probabilities = fake_probability(features.mean((1, 2)), spec.calibration, "real")
     assert probabilities[labels == 1].mean() > 0.7 > 0.3 > probabilities[labels == 0].mean()
@@ -70,7 +75,7 @@ def test_where_a_high_logit_means_real_the_numbers_are_of_fakes_all_the_same() -
 
 def test_calibration_lowers_the_error_on_items_it_was_not_fitted_on() -> None:
     logits, labels = answers(6000, 4.0, 1.0)
-    errors = calibration_errors("x", logits, labels)
+    errors = calibration_errors("x", logits, labels, pairwise_half(len(labels)))
     assert errors["x_ece"] < errors["x_ece_before"] / 2
 
 
@@ -81,7 +86,7 @@ def test_a_spec_gains_both_calibrations_and_every_number() -> None:
     slots = np.tile(np.arange(WINDOW_SLOTS), (60, 1))
     clips = ClipFeatures(features, features.mean(2), slots, labels)
     stills = rng.standard_normal(60) + labels
-    spec = calibrated_spec(neutral_spec("tiny", 32), GruHead(FEATURES).eval(), clips, Stills(stills, labels))
+    spec = calibrated_spec(neutral_spec("tiny", 32), GruHead(FEATURES).eval(), clips, still_answers(stills, labels))
     wanted = {"val_frame_auc", "val_frame_eer", "val_frame_ece", "val_window_auc", "val_window_mean_logit_auc"}
     assert wanted <= set(spec.measured)
     assert spec.calibration != neutral_spec("tiny", 32).calibration
