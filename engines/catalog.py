@@ -91,7 +91,7 @@ CATALOG = {
             "video",
             "EfficientNet-lite0 features, GRU head over 20 samples",
             parameters=3_477_314,
-            pixels=_scaled(192, 127.0, 128.0),
+            pixels=_scaled(256, 127.0, 128.0),
             feature_dim=1280,
             network="lite0",
         ),
@@ -247,8 +247,10 @@ def open_model(
 
 def _without_weights(name: str) -> str:
     ways = f"import yours (unmask import FILE --as {name})"
-    trained = " or train it (docs/training.md)" if CATALOG[name].kind in ("image", "video") else ""
-    return f"no weights for {name} here: {ways}{trained}"
+    if CATALOG[name].kind not in ("image", "video"):
+        return f"no weights for {name} here: {ways}"
+    trained = f"train it (unmask train configs/training/{name}.yaml --data DIR --out DIR)"
+    return f"no weights for {name} here: {ways} or {trained}"
 
 
 def _refuse_part(name: str) -> None:

@@ -57,7 +57,7 @@ def test_a_row_without_weights_says_how_to_get_them() -> None:
         open_model("xception")
     assert str(caught.value) == (
         "no weights for xception here: import yours (unmask import FILE --as xception) "
-        "or train it (unmask train configs/training/xception.yaml)"
+        "or train it (unmask train configs/training/xception.yaml --data DIR --out DIR)"
     )
 
 

@@ -98,5 +98,5 @@ def test_a_row_without_weights_is_refused_in_one_line(capsys: pytest.CaptureFixt
     assert main(["watch", "test", "--model", "seed-cnn"]) == 3
     assert capsys.readouterr().err == (
         "unmask: no weights for seed-cnn here: import yours (unmask import FILE --as seed-cnn) "
-        "or train it (unmask train configs/training/seed-cnn.yaml)\n"
+        "or train it (unmask train configs/training/seed-cnn.yaml --data DIR --out DIR)\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import resource
 import sys
 import types
 import zipfile
@@ -121,6 +122,36 @@ def test_a_file_cannot_change_the_reader(tmp_path):
 
 def test_a_claim_of_endless_memory_is_not_believed(tmp_path):
     refused(tmp_path, b"\x80\x02K\x01r\xff\xff\xff\xff.", "not one of torch's")
+
+
+@pytest.mark.timeout(20)
+def test_a_small_dictionary_held_many_times_over_is_not_walked_through(tmp_path):
+    value = {"w": torch.ones(1)}
+    for _ in range(15):
+        value = {str(key): value for key in range(8)}
+    content = torch_bytes(value)
+    assert len(content) < 20_000
+    refused(tmp_path, content, "save its state_dict")
+
+
+def test_tensors_that_all_share_the_same_numbers_are_not_copied_for_ever(tmp_path):
+    shared = torch.ones(100_000)
+    refused(tmp_path, torch_bytes({str(key): shared for key in range(50)}), "more tensors than any network")
+    tied = read(tmp_path, torch_bytes({"encoder": shared, "decoder": shared}))
+    assert torch.equal(tied["encoder"], tied["decoder"])
+
+
+def test_only_as_much_of_a_packed_note_is_unpacked_as_is_looked_at(tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(FORMATS["state, zip"])) as good, zipfile.ZipFile(packed, "w") as bomb:
+        root = next(name for name in good.namelist() if name.endswith("data.pkl")).removesuffix("data.pkl")
+        for name in good.namelist():
+            if not name.endswith("byteorder"):
+                bomb.writestr(name, good.read(name))
+        bomb.writestr(f"{root}byteorder", bytes(50_000_000), zipfile.ZIP_DEFLATED)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(tmp_path, packed.getvalue(), "big-endian")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000  # kB
 
 
 def test_numbers_beyond_the_storage_are_refused(tmp_path):

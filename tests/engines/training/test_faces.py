@@ -31,9 +31,9 @@ def test_a_face_knows_its_source_its_label_and_its_split(tmp_path: Path) -> None
 def test_pictures_are_decoded_once_and_in_rgb(tmp_path: Path) -> None:
     root = write_set(tmp_path / "set", ROWS, zipped=False)
     first = open_faces(root, tmp_path / "scratch")
-    for picture in (root / "faces_224").iterdir():
-        picture.unlink()
+    decoded_at = (tmp_path / "scratch" / "faces.npy").stat().st_mtime_ns
     again = open_faces(root, tmp_path / "scratch")
+    assert (tmp_path / "scratch" / "faces.npy").stat().st_mtime_ns == decoded_at
     assert again.faces == first.faces
     assert np.array_equal(again.pixels, first.pixels)
     assert first.pixels.shape == (15, 224, 224, 3)
@@ -89,3 +89,19 @@ def test_pictures_decoded_for_a_larger_table_are_decoded_anew(tmp_path: Path) ->
     open_faces(root, scratch)
     (root / "metadata.csv").write_text("videoname,label,original,split\na0r.mp4,REAL,,train\n")
     assert [face.name for face in open_faces(root, scratch).faces] == ["a0r"]
+
+
+def test_pictures_that_came_later_are_decoded_too(tmp_path: Path) -> None:
+    root, scratch = write_set(tmp_path / "set", ROWS, zipped=False), tmp_path / "scratch"
+    late = root / "faces_224" / "a0r.jpg"
+    content = late.read_bytes()
+    late.unlink()
+    assert len(open_faces(root, scratch).faces) == len(ROWS) - 1
+    late.write_bytes(content)
+    assert len(open_faces(root, scratch).faces) == len(ROWS)
+
+
+def test_pictures_that_lie_unpacked_beside_their_zip_are_taken_once(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set", ROWS, zipped=False)
+    write_set(root, ROWS, zipped=True)
+    assert len(open_faces(root, tmp_path / "scratch").faces) == len(ROWS)

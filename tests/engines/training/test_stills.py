@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.training.errors import TrainingError
-from engines.training.stills import label_is_fake, open_stills, read_stills, sample
+from engines.training.stills import open_stills, read_stills, sample
 from tests.engines.training.faces_on_disk import rows_of, write_set
 
 
@@ -70,20 +70,35 @@ def test_what_is_wrong_with_a_set_is_said(text: str | None, message: str, tmp_pa
         read_stills(tmp_path, "test")
 
 
-def test_a_damaged_picture_and_a_damaged_zip_are_named(tmp_path: Path) -> None:
-    root = write_set(tmp_path, rows_of(1, "val", "a"), zipped=False)
-    (root / "faces_224" / "a0r.jpg").write_bytes(b"\xff\xd8 no picture")
-    with pytest.raises(TrainingError, match="a0r cannot be decoded"):
-        list(open_stills(root, read_stills(root, "val").items))
-    (root / "faces_224" / "a0r.jpg").unlink()
-    (root / "faces_224-00.zip").write_bytes(b"PK no zip")
-    with pytest.raises(TrainingError, match="damaged"):
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_a_damaged_picture_is_left_out_and_told_and_the_others_are_measured(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_set(tmp_path, rows_of(2, "val", "a"), zipped=False)
+    (root / "faces_224" / "a0r.jpg").write_bytes(content)
+    found = read_stills(root, "val")
+    assert len(list(open_stills(root, found.items))) == len(found.items) - 1
+    assert "picture of a0r is damaged" in caplog.text
+
+
+def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
+    root = write_set(tmp_path, rows_of(2, "val", "a"), zipped=False)
+    (root / "b.zip").write_bytes(b"no zip")
+    with pytest.raises(TrainingError, match=r"b\.zip is damaged"):
         list(open_stills(root, read_stills(root, "val").items))
 
 
-@pytest.mark.parametrize(("text", "is_fake"), [("FAKE", True), ("real", False), ("1", True), (" 0 ", False)])
-def test_labels_may_be_words_or_numbers(text: str, is_fake: bool) -> None:
-    assert label_is_fake(text) is is_fake
+@pytest.mark.parametrize("beside", [False, True])
+def test_without_a_split_column_the_published_split_follows_from_the_parts(tmp_path: Path, beside: bool) -> None:
+    parts = {"a.mp4": 3, "b.mp4": 36, "c.mp4": 44}
+    column = "" if beside else ",part"
+    lines = [f"{name},REAL," + ("" if beside else f",{part}") for name, part in parts.items()]
+    (tmp_path / "metadata.csv").write_text("\n".join([f"videoname,label,original{column}", *lines]))
+    if beside:
+        rows = [f"{Path(name).stem},{part}" for name, part in parts.items()]
+        (tmp_path / "parts.csv").write_text("\n".join(["vid,part", *rows]))
+    for split, name in (("train", "a"), ("val", "b"), ("test", "c")):
+        assert [item.name for item in read_stills(tmp_path, split).items] == [name]
 
 
 def test_a_sample_is_the_same_each_time_and_in_order() -> None:
