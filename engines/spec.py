@@ -67,6 +67,8 @@ class ModelSpec(_Value):
     window: WindowSpec
     positive_class: Literal["fake", "real"] = "fake"
     """What a high raw logit means; everything past the scorer is 1 = fake."""
+    still_mirror: bool = False
+    """Whether a single still is scored as the mean of its crop and the crop's mirror image; windows never are."""
     aggregation: Literal["gru", "mean_logit"] | None = "gru"
     """How a window becomes one logit: a trained head, or the mean of its frames' logits; None for features alone."""
     calibration: Calibration

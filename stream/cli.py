@@ -224,7 +224,11 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N items, drawn at random")
     parser.add_argument("--bootstrap", type=_count, default=500, metavar="N", help="resamples (default 500; 0: none)")
     parser.add_argument("--margin", type=_positive, default=1.0, metavar="X", help="crop X times as wide (default 1)")
-    parser.add_argument("--mirror", action="store_true", help="stills: average each crop with its mirror image")
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="stills: average each crop with its mirror image (default: as the model's spec says)",
+    )
     parser.add_argument(
         "--compare",
         nargs="+",

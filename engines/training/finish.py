@@ -145,7 +145,7 @@ def working_spec(recipe: Recipe, size: int | None = None) -> ModelSpec:
     """The model's promise while it is made, at ``size`` pixels or the size it ships at: every network says frames."""
     spec = neutral_spec(recipe.name, size or recipe.pixels.size, of=recipe.row.name)
     window = spec.window.model_copy(update={"period_s": recipe.head.period_s})
-    return spec.model_copy(update={"window": window, "frame_calibration": NEUTRAL})
+    return spec.model_copy(update={"window": window, "frame_calibration": NEUTRAL, "still_mirror": recipe.still_mirror})
 
 
 def _frame_head(backbone: Backbone) -> torch.nn.Linear:

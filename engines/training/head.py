@@ -28,8 +28,6 @@ MIN_SAMPLES = 5
 _SCALE_FLOOR = 0.05
 """Of the mean deviation: a feature that hardly ever fires is not blown up."""
 _THRESHOLDS = (-1.0, 0.0, 1.0)
-_MEMORY_LOGIT = 2.0
-"""Start of the update gates: sigmoid(2) of the state is kept a step, a memory of about 8 samples."""
 _CHUNK = 256
 
 
@@ -72,7 +70,7 @@ def fit_head(clips: ClipFeatures, directions: Directions | None, recipe: HeadRec
         _fit(head, clips, clips.features, recipe, seed)
         return head.eval()
     small = GruHead(len(directions.rows)).train()
-    start_as_running_mean(small)
+    start_as_running_mean(small, recipe.memory)
     _fit(small, clips, directions.project(clips.features), recipe, seed)
     return unfolded(small.eval(), directions)
 
@@ -83,7 +81,7 @@ def windows_of(features: Floats, filled: Indices) -> Floats:
 
 
 @torch.no_grad()
-def start_as_running_mean(head: GruHead) -> None:
+def start_as_running_mean(head: GruHead, memory: float) -> None:
     """Let three units of each layer follow the first direction, the frame logit's, seen at three thresholds.
 
     The frame head has learnt from far more pictures than there are clips; from here the fit can only refine it. The
@@ -91,8 +89,8 @@ def start_as_running_mean(head: GruHead) -> None:
     """
     head.gru1.weight_ih_l0.mul_(0.2)
     for unit, threshold in enumerate(_THRESHOLDS):
-        _follow(head.gru1, unit, source=0, gain=1.0, bias=-threshold)
-        _follow(head.gru2, unit, source=unit, gain=2.0, bias=0.0)
+        _follow(head.gru1, unit, source=0, gain=1.0, bias=-threshold, memory=memory)
+        _follow(head.gru2, unit, source=unit, gain=2.0, bias=0.0, memory=memory)
     head.dense1.weight[:2, : len(_THRESHOLDS)] = torch.tensor([[1.0], [-1.0]])
     head.dense2.weight[0, :2] = torch.tensor([1.0, -1.0])
 
@@ -150,7 +148,7 @@ def _widest(centred: Floats, count: int) -> NDArray[np.float64]:
     return np.asarray(eigsh(covariance, count, v0=start)[1].T, np.float64)
 
 
-def _follow(layer: HoldingGru, unit: int, *, source: int, gain: float, bias: float) -> None:
+def _follow(layer: HoldingGru, unit: int, *, source: int, gain: float, bias: float, memory: float) -> None:
     """Make one unit's candidate tanh(gain * input[source] + bias), behind a slow update gate, without recurrence."""
     new, update = 2 * layer.units + unit, layer.units + unit
     for row in (new, update):
@@ -158,7 +156,7 @@ def _follow(layer: HoldingGru, unit: int, *, source: int, gain: float, bias: flo
         layer.weight_hh_l0[row] = 0
     layer.weight_ih_l0[new, source] = gain
     layer.bias_ih_l0[new], layer.bias_hh_l0[new] = bias, 0
-    layer.bias_ih_l0[update] = layer.bias_hh_l0[update] = _MEMORY_LOGIT / 2
+    layer.bias_ih_l0[update] = layer.bias_hh_l0[update] = memory / 2
 
 
 def _descend(head: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -158,6 +158,9 @@ class HeadRecipe(_Value):
     val_clips: int = Field(default=1600, gt=1)
     rendered: int = Field(default=8, gt=0, le=20)
     """Slots rendered of each clip."""
+    memory: float = 2.0
+    """Where the GRU's update gates begin, as a logit: 2 keeps 88 % of the state a step, -1 keeps 27 %. A long memory
+    makes a window's score depend on how many samples it holds; the fit shortens and lengthens it."""
     directions: int = Field(default=2, ge=0)
     """Directions of feature space that the head is fitted on; 0: all features as they are, from random weights."""
     kind: OptimiserKind = "adamw"
@@ -191,6 +194,8 @@ class Recipe(_Value):
     backbone: BackboneRecipe = BackboneRecipe()
     refine: BackboneRecipe | None = None
     """A second fit from the first one's average, such as a shorter one at a larger size."""
+    still_mirror: bool = False
+    """Whether single stills are to be scored together with their mirror image."""
     refined_share: float = Field(default=1.0, ge=0, le=1)
     """Of the refined weights in what ships, the rest being the first fit's (Wortsman et al. 2022)."""
     head: HeadRecipe = HeadRecipe()

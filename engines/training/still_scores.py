@@ -36,8 +36,8 @@ class Framing:
 
     margin: float = 1.0
     """Crop side as a multiple of the picture's: below 1 looks closer, above 1 from further off."""
-    mirror: bool = False
-    """Average the logits of the crop and of its mirror image."""
+    mirror: bool | None = None
+    """Average the logits of the crop and of its mirror image; None does as the model's spec says."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,17 +53,21 @@ class StillScorer:
         return "frame_logit" in {output.name for output in self.model.backbone.outputs}
 
     @property
+    def mirrors(self) -> bool:
+        return self.model.spec.still_mirror if self.framing.mirror is None else self.framing.mirror
+
+    @property
     def way(self) -> str:
         """For people and reports."""
-        mirrored = ", mean of the crop and its mirror image" if self.framing.mirror else ""
+        mirrored = ", mean of the crop and its mirror image" if self.mirrors else ""
         return ("frame logit of the backbone" if self.has_frame_logit else "window of one sample") + mirrored
 
     def logits(self, pictures: Sequence[Rgb]) -> Floats:
         """(N,) logits of (H, W, 3) RGB pictures, high for fake."""
         crops = [self._crop(rgb) for rgb in pictures]
         raw = self._raw(crops)
-        if self.framing.mirror:
-            raw = (raw + self._raw([np.ascontiguousarray(crop[:, ::-1]) for crop in crops])) / 2
+        if self.mirrors:
+            raw = (raw + self._raw([_mirrored(crop) for crop in crops])) / 2
         return raw if self.model.spec.positive_class == "fake" else -raw
 
     def probabilities(self, logits: Floats) -> Floats:
@@ -126,8 +130,14 @@ def frame_logits(backbone: Backend, spec: ModelSpec, faces: FaceSet, margin: flo
     parts = []
     for start in range(0, len(faces.faces), _BATCH):
         crops = [crop_rgb(rgb, square, spec.pixels.size) for rgb in faces.pixels[start : start + _BATCH]]
-        parts.append(backbone.infer({"crops": normalise(crops, spec.pixels)})["frame_logit"][:, 0])
+        views = [crops, [_mirrored(crop) for crop in crops]] if spec.still_mirror else [crops]
+        answers = [backbone.infer({"crops": normalise(view, spec.pixels)})["frame_logit"][:, 0] for view in views]
+        parts.append(np.mean(answers, axis=0))
     return np.concatenate(parts).astype(np.float64)
+
+
+def _mirrored(crop: Rgb) -> Rgb:
+    return np.ascontiguousarray(crop[:, ::-1])
 
 
 def _batches(stills: Iterable[Still]) -> Iterator[list[Still]]:

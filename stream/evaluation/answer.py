@@ -71,7 +71,7 @@ def command_of(options: argparse.Namespace) -> str:
     words += [text for name, (value, usual) in changed.items() if value != usual for text in (name, f"{value:g}")]
     words += ["--detector", options.detector] if options.detector else []
     words += ["--detector-weights", str(options.detector_weights)] if options.detector_weights else []
-    words += ["--mirror"] if options.mirror else []
+    words += [] if options.mirror is None else ["--mirror" if options.mirror else "--no-mirror"]
     words += ["--compare", *options.compare] if options.compare else []
     words += ["--robustness", str(options.robustness)] if options.robustness is not None else []
     return shlex.join(words)

@@ -82,7 +82,7 @@ def test_before_any_step_the_head_ranks_as_the_mean_logit_does() -> None:
     torch.manual_seed(0)
     clips = clips_of(300, 2)
     directions, small = directions_of(clips), GruHead(4).eval()
-    start_as_running_mean(small)
+    start_as_running_mean(small, 2.0)
     projected, mask = windows(clips, directions.project(clips.features))
     means = mean_logits(clips, fill_slots(np.random.default_rng(0), clips, WINDOW_SLOTS), mask)
     assert np.corrcoef(head_logits(small, projected, mask), means)[0, 1] > 0.7

@@ -11,8 +11,9 @@ from engines.catalog import LoadedModel
 from engines.runtime.ports import Array, TensorSpec
 from engines.runtime.scripted import ScriptedBackend
 from engines.training.errors import TrainingError
+from engines.training.faces import Face, FaceSet
 from engines.training.scored import Item
-from engines.training.still_scores import Framing, StillScorer, score_stills
+from engines.training.still_scores import Framing, StillScorer, frame_logits, score_stills
 from engines.training.stills import Still
 from tests.fakes import FEATURES, SIZE, backbone_of, head_of, spec_of
 
@@ -89,3 +90,14 @@ def test_scores_come_in_the_order_of_the_stills_and_all_are_told() -> None:
 def test_no_pictures_at_all_is_an_error() -> None:
     with pytest.raises(TrainingError, match="no pictures"):
         score_stills([], StillScorer(framed()))
+
+
+def test_the_spec_says_whether_a_still_is_mirrored_and_the_asker_may_say_otherwise() -> None:
+    plain = framed()
+    mirroring = LoadedModel(plain.spec.model_copy(update={"still_mirror": True}), plain.backbone, plain.head)
+    for model, asked, mirrors in ((plain, None, False), (mirroring, None, True), (mirroring, False, False)):
+        assert StillScorer(model, Framing(mirror=asked)).mirrors == mirrors
+    wanted = StillScorer(plain, Framing(mirror=True)).logits([LEFT_BRIGHT])
+    np.testing.assert_allclose(StillScorer(mirroring).logits([LEFT_BRIGHT]), wanted)
+    faces = FaceSet((Face("a", "a", is_fake=False, split="val"),), LEFT_BRIGHT[None])
+    np.testing.assert_allclose(frame_logits(mirroring.backbone, mirroring.spec, faces), wanted)
