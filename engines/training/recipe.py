@@ -194,6 +194,8 @@ class Recipe(_Value):
     backbone: BackboneRecipe = BackboneRecipe()
     refine: BackboneRecipe | None = None
     """A second fit from the first one's average, such as a shorter one at a larger size."""
+    start_share: float = Field(default=0.0, ge=0, lt=1)
+    """Of the weights that the first fit began with in what ships: what they knew of other pictures is not lost."""
     still_mirror: bool = False
     """Whether single stills are to be scored together with their mirror image."""
     refined_share: float = Field(default=1.0, ge=0, le=1)

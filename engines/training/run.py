@@ -67,12 +67,14 @@ class Run:
 
     def _backbone(self, network: Backbone, faces: FaceSet, device: torch.device, resume: bool) -> Backbone:
         """All still-picture fits, as far as they are not done yet, and the mix of both."""
-        first = self._fit_stage(FIRST_STAGE, network, faces, device, resume)
-        if self.recipe.refine is None:
-            return first
-        refined = self._fit_stage(SECOND_STAGE, deepcopy(first), faces, device, resume)
-        update_average(first, refined, 1 - self.recipe.refined_share)
-        return first.eval()
+        start = deepcopy(network)
+        mixed = self._fit_stage(FIRST_STAGE, network, faces, device, resume)
+        if self.recipe.refine is not None:
+            refined = self._fit_stage(SECOND_STAGE, deepcopy(mixed), faces, device, resume)
+            update_average(mixed, refined, 1 - self.recipe.refined_share)
+        if self.recipe.start_share:
+            update_average(mixed, start.to(device), 1 - self.recipe.start_share)
+        return mixed.eval()
 
     def _fit_stage(self, name: str, network: Backbone, faces: FaceSet, device: torch.device, resume: bool) -> Backbone:
         """One fit of ``network``, or on from its checkpoint; keeps what it ends with as ``<name>.pt``."""

