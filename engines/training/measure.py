@@ -86,7 +86,7 @@ def ranking(name: str, logits: Logits, labels: Labels) -> dict[str, float]:
 
 def pairwise_half(count: int) -> NDArray[np.bool_]:
     """(N,) half of pseudo-clips, which come two by two: a real and its fake stay together."""
-    return np.arange(count) // 2 % 2 == 0
+    return np.asarray(np.arange(count) // 2 % 2 == 0, np.bool_)
 
 
 def calibration_errors(
