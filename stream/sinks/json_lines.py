@@ -65,10 +65,10 @@ class JsonLinesSink:
         return True
 
     def _append(self, lines: bytes) -> None:
-        """One write; what a full disk cut short is taken back."""
+        """A write a line, for a kill may cut a write at a page's end; what a full disk cut short is taken back."""
         size = os.fstat(self._file).st_size
         try:
-            if os.write(self._file, lines) < len(lines):
+            if any(os.write(self._file, line) < len(line) for line in lines.splitlines(keepends=True)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             if _is_regular(self._file):
