@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,16 +91,6 @@ def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) ->
         key.write_text(fingerprint)
     kept = names.read_text().split()
     return FaceSet(tuple(faces[name] for name in kept), np.load(pixels, mmap_mode="r"))
-
-
-def load_faces(root: Path, faces: Iterable[Face]) -> FaceSet:
-    """The given faces in memory, 150 kB each; those without a picture are left out."""
-    wanted = {face.name: face for face in faces}
-    found = [(wanted[name], rgb_from_jpeg(data)) for name, data in _jpegs(root, set(wanted))]
-    if not found:
-        raise TrainingError(f"no pictures of the asked-for faces under {root}: check the folder and the split's name")
-    kept, pixels = zip(*found, strict=True)
-    return FaceSet(kept, np.stack(pixels))
 
 
 def rgb_from_jpeg(data: bytes) -> Rgb:

@@ -35,6 +35,7 @@ from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
 log = logging.getLogger(__name__)
 GRAPH_FILE = "backbone.onnx"
 """Of the backbone with its frame head, as windows are made through it."""
+_NOTHING = "nothing to fit the head on: set head.train_clips, or head.tracks with a train split"
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +47,18 @@ class Finish:
     out: Path
     device: torch.device
     force_leaky_split: bool = False
+
+    def check(self) -> None:
+        """Before any fit: raise TrainingError for tracks that the end of the run could not use."""
+        tracks = self._tracks()
+        for split, found in tracks.items():
+            if len({track.label for track in found}) == 1:
+                raise TrainingError(
+                    f"head.tracks holds one class only in its {split} split: extract real and fake videos"
+                )
+        fits_head = self.recipe.row.head != "mean_logit"
+        if fits_head and not self.recipe.head.train_clips and not tracks["train"]:
+            raise TrainingError(_NOTHING)
 
     def package(self, backbone: Backbone, *, says_frames: bool) -> ModelSpec:
         """Write the model's folder. ``says_frames``: whether its frame head was ever fitted."""
@@ -89,7 +102,7 @@ class Finish:
         if tracks:
             parts.append(self._track_windows(graph, spec, tracks))
         if not parts:
-            raise TrainingError("nothing to fit the head on: set head.train_clips, or head.tracks with a train split")
+            raise TrainingError(_NOTHING)
         clips = joined(parts)
         if not recipe.directions:
             return fit_head(clips, None, recipe, self.recipe.seed)

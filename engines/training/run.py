@@ -54,10 +54,11 @@ class Run:
         self._refuse_misfit(network)
         self.out.mkdir(parents=True, exist_ok=True)
         faces = open_faces(self.data, self.scratch, force_leaky_split=self.force_leaky_split)
+        finish = Finish(self.recipe, faces, self.out, device, self.force_leaky_split)
+        finish.check()
         log.info("training %s on %s", self.recipe.name, device)
         backbone = self._backbone(network, faces, device, resume)
         fitted = any(stage.draws for stage in self._stages().values()) or self.recipe.row.frame_head
-        finish = Finish(self.recipe, faces, self.out, device, self.force_leaky_split)
         return finish.package(backbone, says_frames=fitted)
 
     def _stages(self) -> dict[str, BackboneRecipe]:

@@ -108,6 +108,20 @@ def test_tracks_that_leak_are_refused(sources: tuple[str, ...], out: Path, data:
         run_of(tmp_path, data).train()
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_tracks_of_one_class_are_refused_before_anything_is_fitted(
+    split: str, out: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = tracks_of(tmp_path / "tracks", "train/ann", "val/cleo")
+    rows = (folder / "index.csv").read_text().splitlines()
+    kept = [row for row in rows if split not in row.split(",") or "-1" in row]
+    (folder / "index.csv").write_text("\n".join(kept) + "\n")
+    again_with(folder, tmp_path, out)
+    with pytest.raises(TrainingError, match=f"one class only in its {split} split"):
+        run_of(tmp_path, data).train()
+    assert not (tmp_path / "backbone.onnx").exists()
+
+
 def test_on_a_device_the_network_answers_as_its_graph_does(out: Path) -> None:
     model = open_model(str(out / "tiny"), threads=1, engines_root=out / "none")
     network = load_checkpoint(out / "tiny" / "checkpoint.safetensors").backbone
