@@ -16,7 +16,16 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # protobuf ships no stubs
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference, version_converter
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+    version_converter,
+)
 
 from engines.errors import CheckpointError
 from engines.export.storage import with_half_storage
@@ -94,14 +103,15 @@ def _widen(graph: GraphProto) -> None:
         wide = numpy_helper.to_array(weights[cast.input[0]]).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(wide, cast.output[0]))
     _replace(graph.node, [node for node in graph.node if node not in casts])
-    _drop_unused(graph)
+    drop_unused(graph)
 
 
 def _widens(node: NodeProto) -> bool:
     return node.op_type == "Cast" and any(item.name == "to" and item.i == TensorProto.FLOAT for item in node.attribute)
 
 
-def _drop_unused(graph: GraphProto) -> None:
+def drop_unused(graph: GraphProto) -> None:
+    """Weights that nobody reads."""
     used = {name for node in graph.node for name in _reads(node)} | {value.name for value in graph.output}
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used])
 
@@ -152,11 +162,11 @@ def _with_known_sizes(model: ModelProto) -> ModelProto:
     shapes = {node.output[0]: sizes.get(node.input[0], []) for node in model.graph.node if node.op_type == "Shape"}
     nodes = [_known(node, shapes, constants) or node for node in model.graph.node]
     _replace(model.graph.node, nodes)
-    _drop_dead(model.graph)
+    drop_dead(model.graph)
     return model
 
 
-def _drop_dead(graph: GraphProto) -> None:
+def drop_dead(graph: GraphProto) -> None:
     """Nodes that nobody reads; ONNX Runtime leaves them in a written graph."""
     live, kept = {value.name for value in graph.output}, list[NodeProto]()
     for node in reversed(graph.node):
