@@ -122,8 +122,9 @@ def find_engine(root: Path, key: EngineKey) -> Path | None:
 
 
 def manifests_under(root: Path) -> list[tuple[Path, Manifest]]:
-    """Every engine folder with a manifest that can be read, sorted by name."""
-    found = ((path.parent, read_manifest(path.parent)) for path in sorted(root.glob(f"*/*/{MANIFEST_FILE}")))
+    """Every engine folder below ``root`` with a manifest that can be read, sorted by name."""
+    folders = sorted(path.parent for path in root.rglob(MANIFEST_FILE) if not _is_hidden(path.relative_to(root)))
+    found = ((folder, read_manifest(folder)) for folder in folders)
     return [(folder, manifest) for folder, manifest in found if manifest is not None]
 
 
@@ -158,6 +159,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_hidden(path: Path) -> bool:
+    """Inside a folder that is still being built."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _digest(path: Path) -> str | None:

@@ -10,8 +10,28 @@ import onnxruntime as ort
 
 from engines.errors import CheckpointError, InferenceError
 from engines.runtime.ports import Array, TensorSpec, check_inputs
+from engines.runtime.processor import processor
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
+
+
+def unavailable() -> str | None:
+    """It is always here: this project depends on it."""
+    return None
+
+
+def version() -> str:
+    return str(ort.__version__)
+
+
+def machine() -> str:
+    """An optimised graph may hold kernels of this processor's instruction sets."""
+    return processor()
+
+
+def open_graph(model: Path | bytes, *, threads: int = 0) -> OnnxRuntimeBackend:
+    """Raises CheckpointError."""
+    return OnnxRuntimeBackend(model, threads=threads)
 
 
 class OnnxRuntimeBackend:
