@@ -30,7 +30,7 @@ PROCESS = (sys.executable, "-m", "engines.tensorrt.build_process")
 
 
 def build(graph: bytes, request: BuildRequest, folder: Path) -> BuiltFiles:
-    """Build for the GPU that is here with TensorRT. Raises InferenceError or CheckpointError's line as InferenceError."""
+    """Build with TensorRT for the GPU that is here. Raises InferenceError with one line."""
     return build_with("tensorrt", graph, request, folder)
 
 
@@ -49,7 +49,7 @@ def build_with(
     process: Sequence[str] = PROCESS,
     timeout_s: float = TIMEOUT_S,
 ) -> BuiltFiles:
-    """``process`` is started with a job's file. Raises InferenceError with one line; then ``folder`` holds no engine."""
+    """``process`` is started with a job's file. Raises InferenceError; then ``folder`` holds no engine."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as workplace:
         source, job_file = Path(workplace) / "graph.onnx", Path(workplace) / "job.json"

@@ -16,7 +16,7 @@ Report = Callable[[str, float], None]
 
 
 def build_engine(api: Api, job: BuildJob, report: Report) -> None:
-    """Write the plan and its inspection. Raises CheckpointError for a graph that does not parse, else InferenceError."""
+    """Write the plan and its inspection. Raises CheckpointError for a graph that does not parse."""
     builder = api.checked(api.module.Builder(api.logger), "make a builder: is there a GPU?")
     network = api.checked(builder.create_network(api.network_flags()), "make a network")
     report("parse", 0.0)
@@ -143,7 +143,7 @@ def _monitor(api: Api, report: Report) -> Any:
             base.__init__(self)
             self._steps: dict[str, int] = {}
 
-        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:  # noqa: ARG002  # TensorRT's own
             self._steps[phase] = max(1, steps)
             report(phase, 0.0)
 
