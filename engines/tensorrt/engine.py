@@ -57,9 +57,7 @@ class LoadedEngine:
 
     def context(self, profile: int, stream: int) -> LoadedContext:
         """A new context with its own scratch memory, on the profile of this number."""
-        context = self._api.checked(
-            self._engine.create_execution_context(), "make an execution context: out of memory?"
-        )
+        context = self._api.checked(self._engine.create_execution_context(), "make an execution context")
         if profile:  # the first one is on already
             done = context.set_optimization_profile_async(profile, stream)
             self._api.checked(done, f"switch to profile {profile}")

@@ -121,10 +121,22 @@ class TensorRtBackend:
             self.inputs, self.outputs, self._profiles = engine.inputs, engine.outputs, engine.profiles
             opened.set_result(None)
             self._serve(deque(buffers))
-        except BaseException as error:  # as above; once it is open, the loop below hands errors to their calls
+        except BaseException as error:  # as above; once it is open, the loop hands errors to their calls
+            if opened.done():
+                raise
             opened.set_exception(error)
         finally:
+            self._refuse_the_rest()
             _free(buffers, cuda, engine)
+
+    def _refuse_the_rest(self) -> None:
+        """Nobody waits for a thread that has ended."""
+        with self._gate:
+            self._is_open = False
+        while not self._calls.empty():
+            call = self._calls.get()
+            if call is not None:
+                call.future.set_exception(InferenceError(CLOSED))
 
     def _serve(self, idle: deque[BufferSet]) -> None:
         flying: deque[_Flight] = deque()
@@ -163,9 +175,11 @@ def _take_off(flight: _Flight, flying: deque[_Flight], idle: deque[BufferSet]) -
         else:
             flight.buffers.start(flight.chunk, flight.call.arrays)
     except Exception as error:  # pycuda's and TensorRT's own share no base class; the caller gets it
-        _fail(flight.call, error)
         _settle(flight.buffers)
         idle.append(flight.buffers)
+        while flying:  # the call's memory is its own again only when nothing reads it
+            _land(flying, idle)
+        _fail(flight.call, error)
     else:
         flying.append(flight)
 
