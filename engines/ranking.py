@@ -29,5 +29,5 @@ def area_under_roc(labels: NDArray[np.int64], scores: Scores) -> float:
     Both kinds must be there.
     """
     positives = int((labels == 1).sum())
-    above = mid_ranks(scores)[labels == 1].sum() - positives * (positives + 1) / 2
+    above = np.sum(mid_ranks(scores)[labels == 1]) - positives * (positives + 1) / 2
     return float(above / (positives * (len(labels) - positives)))

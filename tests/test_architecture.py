@@ -41,6 +41,7 @@ DOORS: dict[str, set[str]] = {
     "engines.errors": set(),
     "engines.spec": {"engines.errors"},
     "engines.store": set(),
+    "engines.ranking": set(),
     "engines.preprocess": {"engines.spec"},
     "engines.postprocess": {"engines.spec", "engines.runtime"},
     "engines.runtime": {"engines.errors"},
@@ -48,11 +49,19 @@ DOORS: dict[str, set[str]] = {
     "engines.catalog": {"engines.errors", "engines.model_store", "engines.runtime", "engines.spec", "engines.store"},
     "engines.models": {"engines.errors"},
     "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
-    "engines.export": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.store"},
+    "engines.export": TENSORS
+    | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.ranking", "engines.store"},
     "engines.importing": TENSORS
     | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
     "engines.training": TENSORS
-    | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models", "engines.store"},
+    | {
+        "engines.catalog",
+        "engines.checkpoints",
+        "engines.export",
+        "engines.models",
+        "engines.ranking",
+        "engines.store",
+    },
     "build_engines": TENSORS | {"engines.catalog", "engines.store"},
     # values and seams
     "stream": set(),
@@ -103,10 +112,11 @@ OWNERS: dict[str, set[str]] = {
     "dlib": {"engines.training"},
     "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
-    "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
+    "onnxruntime": {"engines.export", "engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
     "cv2": {
+        "engines.export",
         "engines.preprocess",
         "engines.training",
         "stream.faces",
