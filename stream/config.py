@@ -161,7 +161,8 @@ class ModelConfig(_Section):
     """A catalog name; None takes the default model."""
     folder: Path | None = None
     """A model's own folder (spec.json and its graphs) in place of a catalog name."""
-    backend: Literal["auto", "onnxruntime-cpu"] = "auto"
+    backend: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino-cpu", "onnxruntime-cpu"] = "auto"
+    """What runs it; ``auto``: the fastest engine that was built for this machine, or else ONNX Runtime on the CPU."""
     threads: Annotated[int, Field(ge=0)] = 0
     """For inference; 0 takes half the cores, so that video keeps the others."""
 

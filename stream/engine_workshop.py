@@ -99,4 +99,3 @@ def _head_of(wish: Wish) -> closing[Backend] | nullcontext[None]:
     if wish.folder is None or wish.file != BACKBONE_FILE or not (wish.folder / HEAD_FILE).is_file():
         return nullcontext(None)
     return closing(runtime(ALWAYS).open_graph(wish.folder / HEAD_FILE, threads=1))
-
