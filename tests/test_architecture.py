@@ -41,7 +41,12 @@ DOORS: dict[str, set[str]] = {
     "engines": set(),
     "engines.errors": set(),
     "engines.spec": {"engines.errors"},
+<<<<<<< HEAD
     "engines.store": {"engines.runtime.ports"},
+=======
+    "engines.store": set(),
+    "engines.ranking": set(),
+>>>>>>> h-export
     "engines.preprocess": {"engines.spec"},
     "engines.postprocess": {"engines.spec", "engines.runtime", "engines.runtime.ports"},
     "engines.runtime.ports": {"engines.errors"},
@@ -59,11 +64,19 @@ DOORS: dict[str, set[str]] = {
     },
     "engines.models": {"engines.errors"},
     "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
-    "engines.export": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.store"},
+    "engines.export": TENSORS
+    | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.ranking", "engines.store"},
     "engines.importing": TENSORS
     | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
     "engines.training": TENSORS
-    | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.models", "engines.store"},
+    | {
+        "engines.catalog",
+        "engines.checkpoints",
+        "engines.export",
+        "engines.models",
+        "engines.ranking",
+        "engines.store",
+    },
     "build_engines": TENSORS | {"engines.catalog", "engines.store"},
     # values and seams
     "stream": set(),
@@ -114,11 +127,12 @@ OWNERS: dict[str, set[str]] = {
     "dlib": {"engines.training"},
     "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
-    "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
+    "onnxruntime": {"engines.export", "engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
     "pycuda": {"engines.tensorrt"},
     "cv2": {
+        "engines.export",
         "engines.preprocess",
         "engines.training",
         "stream.faces",

@@ -86,13 +86,13 @@ class Engine:
     def get_tensor_mode(self, name: str) -> str:
         return "in" if name == "x" else "out"
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:  # noqa: ARG002
         return self.raw["shape0"], self.raw["width"]
 
-    def get_tensor_dtype(self, name: str) -> DataType:
+    def get_tensor_dtype(self, name: str) -> DataType:  # noqa: ARG002
         return DataType("FLOAT")
 
-    def get_tensor_profile_shape(self, name: str, number: int) -> list[tuple[int, ...]]:
+    def get_tensor_profile_shape(self, name: str, number: int) -> list[tuple[int, ...]]:  # noqa: ARG002
         return [(batch, self.raw["width"]) for batch in self.raw["profiles"][number]]
 
     def create_execution_context(self) -> Context | None:

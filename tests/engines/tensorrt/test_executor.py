@@ -161,7 +161,7 @@ def test_a_batch_below_the_profile_is_refused_and_the_engine_goes_on(world: Worl
 def test_a_failed_run_is_told_in_the_loggers_words_and_the_next_one_works(world: World) -> None:
     backend = opened(world)
     world.fails_to_run = True
-    with pytest.raises(InferenceError, match="could not run the engine: .*addresses or shapes") as caught:
+    with pytest.raises(InferenceError, match=r"could not run the engine: .*addresses or shapes") as caught:
         backend.infer(rows(9))
     assert "\n" not in str(caught.value)
     world.fails_to_run = False
