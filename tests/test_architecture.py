@@ -41,12 +41,8 @@ DOORS: dict[str, set[str]] = {
     "engines": set(),
     "engines.errors": set(),
     "engines.spec": {"engines.errors"},
-<<<<<<< HEAD
     "engines.store": {"engines.runtime.ports"},
-=======
-    "engines.store": set(),
     "engines.ranking": set(),
->>>>>>> h-export
     "engines.preprocess": {"engines.spec"},
     "engines.postprocess": {"engines.spec", "engines.runtime", "engines.runtime.ports"},
     "engines.runtime.ports": {"engines.errors"},
