@@ -26,27 +26,38 @@ ROOT = Path(__file__).parents[1]
 LONGEST_FUNCTION = 40
 LARGEST_FILE = 12 * 2**20
 
-LEAVES = {"stream.sources.uri"}
-"""Rooms within rooms: an address is a value, which GStreamer's launch lines are made from and sources are opened by."""
+LEAVES = {"engines.runtime.ports", "stream.sources.uri"}
+"""Rooms within rooms: the seam of runtimes, which those behind it keep to; an address is a value, which GStreamer's launch
+lines are made from and sources are opened by."""
 
 WORKSHOP = {"engines.importing", "engines.training.run"}
 """What commands with torch start from: imported when such a command runs, so that the live path stays without."""
 
 VALUES = {"stream.types", "stream.ports", "stream.errors", "stream.motion"}
-TENSORS = {"engines.errors", "engines.spec", "engines.preprocess", "engines.postprocess", "engines.runtime"}
+TENSORS = {"engines.errors", "engines.spec", "engines.preprocess", "engines.postprocess", "engines.runtime", "engines.runtime.ports"}
 
 DOORS: dict[str, set[str]] = {
     # the tensor side: nothing here may import stream
     "engines": set(),
     "engines.errors": set(),
     "engines.spec": {"engines.errors"},
-    "engines.store": set(),
+    "engines.store": {"engines.runtime.ports"},
     "engines.ranking": set(),
     "engines.preprocess": {"engines.spec"},
-    "engines.postprocess": {"engines.spec", "engines.runtime"},
-    "engines.runtime": {"engines.errors"},
+    "engines.postprocess": {"engines.spec", "engines.runtime", "engines.runtime.ports"},
+    "engines.runtime.ports": {"engines.errors"},
+    "engines.runtime": {"engines.errors", "engines.runtime.ports", "engines.tensorrt"},
+    "engines.compile": {"engines.store"},
+    "engines.tensorrt": {"engines.compile", "engines.errors", "engines.runtime.ports", "engines.store"},
     "engines.model_store": set(),
-    "engines.catalog": {"engines.errors", "engines.model_store", "engines.runtime", "engines.spec", "engines.store"},
+    "engines.catalog": {
+        "engines.errors",
+        "engines.model_store",
+        "engines.runtime",
+        "engines.runtime.ports",
+        "engines.spec",
+        "engines.store",
+    },
     "engines.models": {"engines.errors"},
     "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
     "engines.export": TENSORS
@@ -115,6 +126,7 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"engines.export", "engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
+    "pycuda": {"engines.tensorrt"},
     "cv2": {
         "engines.export",
         "engines.preprocess",
@@ -175,6 +187,7 @@ EXTRAS = {
     "engines.export": "train",
     "engines.importing": "train",
     "engines.models": "train",
+    "engines.tensorrt": "gpu",
     "engines.training": "train",
 }
 """Rooms that need an extra of pyproject.toml."""

@@ -52,7 +52,7 @@ def refuse_graph(content: bytes) -> None:
     """Raise CheckpointError for what is an ONNX graph and no engine."""
     if not content or content.startswith(ONNX_START):
         raise CheckpointError(
-            "TensorRT runs engines, and this is a graph: run build_engines.py --runtime tensorrt first"
+            "TensorRT runs engines and this is a graph: run build_engines.py --runtime tensorrt"
         )
 
 
