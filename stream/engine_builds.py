@@ -44,6 +44,7 @@ from engines.store import (
 )
 from stream.config import load_config
 from stream.engine_table import StageBoard, print_engines, report_line
+from stream.engine_wish import Wish
 from stream.errors import UnmaskError, UsageError
 
 SHORT = {"onnxruntime": "onnxruntime-cpu", "openvino": "openvino-cpu"}
@@ -124,21 +125,6 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
     return _report(outcomes, options)
 
 
-@dataclass(frozen=True, repr=False)
-class Wish:
-    """One engine that is wanted: its key is known without importing what builds it."""
-
-    folder: Path | None
-    """Of the model; None of a face detector."""
-    file: str
-    spec: ModelSpec | None
-    key: EngineKey
-    detector: str = ""
-    source: Path | bytes = b""
-    is_bonus: bool = False
-    """Asked for by ``auto``: where it cannot be had, nothing is missing."""
-
-
 def _plan(options: argparse.Namespace, closing: ExitStack) -> Iterator[Wish]:
     batches = _batches(options.batch)
     names, detector = _names(options, closing)
@@ -167,14 +153,10 @@ def _names(options: argparse.Namespace, closing: ExitStack) -> tuple[list[str], 
 def _exported(checkpoint: Path, closing: ExitStack) -> Path:
     """A model folder made of a checkpoint; needs torch."""
     try:
-        from engines.checkpoints.own import load_checkpoint
-        from engines.export.package import write_package
+        from engines.export.package import exported_folder
     except ImportError as error:
         raise UsageError(f"--checkpoint needs torch ({error}): pip install -e '.[train]'") from None
-    spec = load_spec(checkpoint.parent / SPEC_FILE)
-    folder = Path(closing.enter_context(tempfile.TemporaryDirectory())) / spec.name
-    write_package(folder, spec, load_checkpoint(checkpoint))
-    return folder
+    return exported_folder(checkpoint, Path(closing.enter_context(tempfile.TemporaryDirectory())))
 
 
 def _blank(spec: ModelSpec, folder: Path, file: str, batches: tuple[int, ...]) -> EngineKey:

@@ -24,9 +24,10 @@ def graph(tmp_path: Path) -> Graph:
 @pytest.fixture
 def root(graph: Graph, tmp_path: Path) -> Path:
     """With two engines of the graph: for batches of 1 and of 2."""
+    assert isinstance(graph.source, Path)
     for batch in ("1", "2"):
         options = ["--root", str(tmp_path / "built"), "--runtime", "onnxruntime", "--batch", batch]
-        assert build_engines.main(["--model", str(tmp_path / "tiny"), *options]) == 0
+        assert build_engines.main(["--model", str(graph.source.parent), *options]) == 0
     return tmp_path / "built"
 
 
@@ -97,9 +98,11 @@ def test_an_engine_that_does_not_open_gives_way_to_the_next(
 
 
 def test_a_runtime_without_an_engine_says_how_to_get_one(graph: Graph, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeMissingError, match="no runtime 'nix': use one of tensorrt, "):
+    with pytest.raises(RuntimeMissingError, match="no runtime 'nix': use one of tensorrt"):
         open_fastest(graph, backend="nix", root=tmp_path)
-    with pytest.raises(RuntimeMissingError, match="cannot run here: |build_engines.py --runtime tensorrt --model tiny"):
+    with pytest.raises(
+        RuntimeMissingError, match=r"cannot run here: |--runtime tensorrt --model tiny"
+    ):
         open_fastest(graph, backend="tensorrt", root=tmp_path)
 
 
