@@ -74,8 +74,8 @@ def test_both_layouts_of_the_same_frame_give_the_same_crop(size_wh, square, kind
     planes = smooth_planes(*size_wh, matrix=kind[0], full_range=kind[1])
     crops = crop_planes(planes, square, 32), crop_planes(as_nv12(planes), square, 32)
     reduced = reduced_rgb(planes, (24, 16)), reduced_rgb(as_nv12(planes), (24, 16))
-    for one, other in (crops, reduced):  # OpenCV rounds two channels now and then otherwise than one: 1 of chroma
-        assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
+    for one, other in (crops, reduced):  # halving, OpenCV rounds pairs otherwise: 1 of chroma, 2.02 of blue, rounded
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= 3
 
 
 @given(SIZES, squares())
