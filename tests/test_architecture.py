@@ -46,6 +46,7 @@ DOORS: dict[str, set[str]] = {
     "engines.runtime": {"engines.errors"},
     "engines.model_store": set(),
     "engines.catalog": {"engines.errors", "engines.model_store", "engines.runtime", "engines.spec", "engines.store"},
+    "engines.cuda": TENSORS,
     "engines.models": {"engines.errors"},
     "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
     "engines.export": TENSORS | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.store"},
@@ -63,8 +64,8 @@ DOORS: dict[str, set[str]] = {
     "stream.board": {"stream.types"},
     "stream.sources.uri": {"stream.errors"},
     # inner rooms: they know faces and time, and neither GStreamer nor choices
-    "stream.faces": TENSORS | VALUES,
-    "stream.scoring": TENSORS | VALUES,
+    "stream.faces": TENSORS | VALUES | {"engines.cuda"},
+    "stream.scoring": TENSORS | VALUES | {"engines.cuda"},
     "stream.overlay": {"engines.preprocess", "stream.types"},
     "stream.observers": VALUES,
     "stream.pipeline": TENSORS | VALUES | {"stream.faces", "stream.observers", "stream.scoring"},
@@ -103,6 +104,7 @@ OWNERS: dict[str, set[str]] = {
     "dlib": {"engines.training"},
     "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
+    "pycuda": {"engines.cuda"},
     "onnxruntime": {"engines.runtime", "engines.store", "build_engines", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
@@ -160,6 +162,7 @@ SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
 SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.evaluation", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
+    "engines.cuda": "gpu",
     "stream.demo": "demo",
     "engines.checkpoints": "train",
     "engines.export": "train",
