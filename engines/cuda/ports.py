@@ -58,6 +58,9 @@ class Device(Protocol):
     def synchronise(self) -> None:
         """Wait for all that is queued."""
 
+    def free_bytes(self) -> int:
+        """Of the GPU's memory."""
+
     def close(self) -> None:
         """Free everything; a second call does nothing."""
 

@@ -36,6 +36,7 @@ class FakeGpu:
         self.copied_in = 0
         """Bytes sent up."""
         self.fails = False
+        self.size = 1 << 30
 
     @property
     def live_bytes(self) -> int:
@@ -84,6 +85,9 @@ class FakeGpu:
         queue, self._queue = self._queue, []
         for action in queue:
             action()
+
+    def free_bytes(self) -> int:
+        return self.size - self.live_bytes
 
     def close(self) -> None:
         self._device.clear()
