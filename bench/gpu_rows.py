@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -241,6 +242,8 @@ def torch_cuda(_: Lab) -> str:
     here = open_model(backend="onnxruntime-cpu")
     try:
         network = load_checkpoint(model_folder(here.spec.name) / CHECKPOINT_FILE).backbone
+        if network is None:
+            raise MissingPartError(f"{here.spec.name} has no backbone of its own")
         return _same_logits(TorchBackend(network, torch.device("cuda")), here.backbone, here.spec)
     finally:
         here.close()
@@ -315,7 +318,10 @@ class _Bench:
         self._clock, self._repeats = lab.clock, lab.repeats
         self._device = lab.open_device()
         self._preprocessor = GpuPreprocessor(self._device)
-        self.model = lab.open_model()
+        with ExitStack() as undo:
+            undo.callback(self._preprocessor.close)
+            self.model = lab.open_model()
+            undo.pop_all()
         self._scorer = ModelScorer(self.model.backbone, self.model.head, self.model.spec, max_batch=CHUNK)
         self._scorer.prepare_on(self._preprocessor)
         self._views = _views(_frames(lab, frames), FACES)

@@ -100,6 +100,13 @@ def crop_planes(planes: Planes, square: Square, size: int) -> Bytes:
     return _rgb(luma, chroma, planes)
 
 
+def crop_grey(planes: Planes, square: Square, size: int) -> Bytes:
+    """(size, size) brightness of what ``crop_planes`` cuts, on the scale of RGB: for whoever needs no colour."""
+    left, top, extent = (2 * value for value in chroma_corner(square))
+    luma = _cut(planes.y, left, top, extent, size)
+    return luma if planes.full_range else np.asarray(cv2.LUT(luma, _FROM_LIMITED), np.uint8)
+
+
 def reduced_rgb(planes: Planes, size_wh: tuple[int, int]) -> Bytes:
     """The whole frame resized to (height, width, 3) RGB, for detectors; aspect ratio is the caller's business."""
     luma = _resize(planes.y, size_wh)
@@ -183,3 +190,5 @@ YUV_TO_RGB = {
     for full in (False, True)
 }
 """(matrix, full range) to the (3, 4) map."""
+_FROM_LIMITED = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Limited-range luma to grey."""

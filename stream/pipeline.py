@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from engines.errors import InferenceError
-from engines.preprocess import Bytes, FaceView, Square, crop_planes, square_from_box
+from engines.preprocess import Bytes, FaceView, Square, crop_grey, crop_planes, square_from_box
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.motion import Motion
 from stream.observers import StreamFacts
@@ -149,9 +149,10 @@ class Analyzer:
 
     def _good_faces(self, view: _Looked, track: TrackedFace) -> list[tuple[FaceView, Bytes]]:
         """The face with its crop, or nothing when its quality forbids an answer."""
-        planes, margin = view.frame.planes, self._scorer.spec.pixels.crop_margin
-        square = square_from_box(track.face.xyxy, self._detector.geometry, margin)
-        crop = crop_planes(planes, square, self._scorer.crop_size)
+        planes, pixels = view.frame.planes, self._scorer.spec.pixels
+        square = square_from_box(track.face.xyxy, self._detector.geometry, pixels.crop_margin)
+        cut = crop_grey if self._scorer.cuts_faces else crop_planes  # where the GPU cuts, only the gate sees this one
+        crop = cut(planes, square, pixels.size)
         reason = self._judge(crop, square, track, (planes.width, planes.height))
         view.stream.qualities[track.track_id] = reason
         if reason is None:

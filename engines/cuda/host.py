@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.cuda.ports import Argument
 from engines.errors import RuntimeMissingError
 
 KERNELS = Path(__file__).with_name("kernels")
@@ -42,12 +43,12 @@ class HostKernels:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
-    def launch(self, kernel: str, grid: tuple[int, int, int], arguments: Sequence[np.number]) -> None:  # type: ignore[type-arg] # any of NumPy's
+    def launch(self, kernel: str, grid: tuple[int, int, int], arguments: Sequence[Argument]) -> None:
         """``arguments``: np.uint64 addresses and np.int32 numbers, in the kernel's order."""
         function = getattr(self._library, f"{kernel}_on_host")
         function.restype = None
         function(*map(ctypes.c_int, grid), *map(_as_c, arguments))
 
 
-def _as_c(value: np.number) -> ctypes.c_void_p | ctypes.c_int:  # type: ignore[type-arg] # any of NumPy's
+def _as_c(value: Argument) -> ctypes.c_void_p | ctypes.c_int:
     return ctypes.c_void_p(int(value)) if isinstance(value, np.uint64) else ctypes.c_int(int(value))

@@ -115,7 +115,8 @@ class GpuPreprocessor:
             self._readback = self._device.staging(batch.size)
         self._device.copy_out(self._readback, batch.address, batch.size)
         self._device.synchronise()
-        return self._readback.memory[: batch.size].view(np.float32).reshape(batch.shape).copy()
+        values = self._readback.memory[: batch.size].view(np.float32)
+        return np.array(values.reshape(batch.shape), np.float32)
 
     def forget(self) -> None:
         """Let go of the step's frames; their memory serves the next ones. Waits for the queue."""

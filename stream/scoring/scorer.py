@@ -14,8 +14,6 @@ from engines.spec import ModelSpec
 
 MAX_BATCH = 16
 """Faces in one run of the backbone: bounds memory (16 crops of 224 px are 9.6 MB) and the time a run takes."""
-GATE_SIZE = 112
-"""Side of the crops that only the quality gate sees: the size at which it compares faces."""
 
 
 class ModelScorer:
@@ -46,14 +44,14 @@ class ModelScorer:
         self._preprocessor = preprocessor
 
     @property
-    def crop_size(self) -> int:
-        """Side of the crops that ``embed_faces`` is to be given: the network's, or the gate's where the GPU cuts."""
-        return self.spec.pixels.size if self._preprocessor is None else min(GATE_SIZE, self.spec.pixels.size)
+    def cuts_faces(self) -> bool:
+        """Whether ``embed_faces`` cuts faces itself, on the GPU, rather than read the caller's crops."""
+        return self._preprocessor is not None
 
     def embed_faces(self, views: Sequence[FaceView], crops: Sequence[Bytes]) -> Floats:
         """(N, F) float32 features of N faces, whose frames are still borrowed. Raises InferenceError as ``embed`` does.
 
-        ``crops`` are the same faces, each (crop_size, crop_size, 3) RGB uint8; the GPU cuts its own from ``views``.
+        ``crops``: the same faces as ``embed`` takes them; not looked at when ``cuts_faces``.
         """
         if self._preprocessor is None:
             return self.embed(crops)

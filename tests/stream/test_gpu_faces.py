@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,17 +11,17 @@ import pytest
 from engines.cuda.host import HostKernels
 from engines.cuda.preprocessor import GpuPreprocessor
 from engines.errors import InferenceError
-from engines.preprocess import Planes, Square, crop_planes
+from engines.preprocess import FaceView, Planes, Square, crop_grey, crop_planes
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.faces.tracker import open_tracker
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
-from stream.scoring.scorer import GATE_SIZE, ModelScorer
+from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
 from stream.types import FaceBox, Frame, Scene, StreamName
 from tests.engines.cuda.fake_gpu import DeviceScripted, FakeGpu
 from tests.engines.cuda.pictures import KINDS, noise_planes
-from tests.fakes import FixedDetector, ListObserver, backbone_of, frame_of, head_of, spec_of
+from tests.fakes import SIZE, FixedDetector, ListObserver, backbone_of, frame_of, head_of, spec_of
 
 FACES = (FaceBox((80.0, 60.0, 180.0, 160.0), 0.99), FaceBox((200.0, 100.0, 290.0, 190.0), 0.9))
 
@@ -124,34 +123,29 @@ def test_a_failing_gpu_is_told_and_the_frames_are_let_go(kernels: HostKernels) -
     assert analyzer.step([(stream, frame_of(0.5, stream="one", planes=noise_planes(320, 240)))])
 
 
-def test_only_where_the_gpu_cuts_is_the_gates_crop_small(kernels: HostKernels) -> None:
-    scorer = ModelScorer(*wide_parts())
-    assert scorer.crop_size == 299
-    scorer.prepare_on(GpuPreprocessor(FakeGpu(kernels)))
-    assert scorer.crop_size == GATE_SIZE
+def test_the_gpu_can_be_taken_up_and_left_between_steps(kernels: HostKernels) -> None:
+    gpu = FakeGpu(kernels)
+    scorer, views = scorer_on(None), [FaceView(noise_planes(320, 240), Square(120.0, 110.0, 90.0))]
+    crops = [crop_planes(view.planes, view.square, SIZE) for view in views]
+    here = scorer.embed_faces(views, crops)
+    scorer.prepare_on(GpuPreprocessor(gpu))
+    assert scorer.cuts_faces
+    np.testing.assert_allclose(scorer.embed_faces(views, ()), here, atol=1 / 128)
     scorer.prepare_on(None)
-    assert scorer.crop_size == 299
-
-
-def wide_parts() -> tuple[object, ...]:
-    spec = spec_of().model_copy(update={"pixels": spec_of().pixels.model_copy(update={"size": 299})})
-    backbone = backbone_of()
-    (crops,) = backbone.inputs
-    backbone.inputs = (replace(crops, shape=(None, 3, 299, 299)),)
-    return backbone, head_of(0.0), spec
+    assert not scorer.cuts_faces
+    assert np.array_equal(scorer.embed_faces(views, crops), here)
+    assert gpu.launches == ["crop_faces"]
 
 
 @pytest.mark.parametrize("blur_px", [0.0, 1.0, 2.0, 4.0, 8.0])
 @pytest.mark.parametrize("brightness", [4, 30, 120])
-def test_the_gate_judges_the_small_crop_as_the_large_one(blur_px: float, brightness: int) -> None:
+def test_the_gate_judges_a_grey_crop_as_a_coloured_one(blur_px: float, brightness: int) -> None:
     rng = np.random.default_rng(5)
     grain = cv2.resize(rng.normal(0, 60, (120, 120)).astype(np.float32), (640, 480), interpolation=cv2.INTER_CUBIC)
     y = np.clip(16 + brightness + grain * brightness / 120, 16, 235).astype(np.uint8)
     y = cv2.GaussianBlur(y, (0, 0), blur_px) if blur_px else y
     planes = Planes(y, (np.full((240, 320), 128, np.uint8),) * 2)
     square, face = Square(320.0, 240.0, 300.0), FaceBox((200.0, 100.0, 440.0, 380.0), 0.99)
-    reasons = [
-        quality_reason(crop_planes(planes, square, size), square, face, (640, 480), QualityLimits())
-        for size in (224, GATE_SIZE)
-    ]
+    crops = [cut(planes, square, 224) for cut in (crop_planes, crop_grey)]
+    reasons = [quality_reason(crop, square, face, (640, 480), QualityLimits()) for crop in crops]
     assert reasons[0] == reasons[1]
