@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ class Staging:
     """(size,)"""
     address: int | None
     """In the GPU's view when mapped; None when its content must be copied."""
-    owner: Any = None
-    """Keeps the memory alive."""
 
 
 class Device(Protocol):

@@ -128,8 +128,8 @@ class GpuPreprocessor:
 
     def close(self) -> None:
         """Free everything; a second call does nothing."""
-        self._step, self._spare, self._readback = _Step(), [], None
         self._device.close()
+        self._step, self._spare, self._readback = _Step(), [], None
 
     def _slot(self, size: int) -> _Slot:
         """Memory for this step, the most recently used of its size when there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,8 @@ from engines.cuda.layout import BLOCK_WH
 from engines.cuda.ports import Argument, Staging
 from engines.errors import InferenceError, RuntimeMissingError
 
+CHECK = "check nvidia-smi"
+
 
 def unavailable() -> str | None:
     """Why frames cannot be prepared on a GPU here, and the way out; None when they can. Touches no GPU state."""
@@ -23,10 +26,34 @@ def unavailable() -> str | None:
     except OSError:
         return "no NVIDIA driver (libcuda.so.1): install it, or run on the CPU"
     if status := driver.cuInit(0):
-        return f"the NVIDIA driver does not start (cuInit gave {status}): check nvidia-smi"
+        return f"the NVIDIA driver does not start (cuInit gave {status}): {CHECK}"
     if find_spec("pycuda") is None:
         return "pycuda is missing: pip install pycuda"
     return nvrtc.unavailable()
+
+
+def _driver() -> Any:
+    """pycuda's driver module. Raises RuntimeMissingError when it, or what it needs, is missing."""
+    if (reason := unavailable()) is not None:
+        raise RuntimeMissingError(reason)
+    try:
+        import pycuda.driver as cuda
+    except ImportError as error:
+        again = "install it again for this CUDA (pip install --no-binary :all: --force-reinstall pycuda)"
+        raise RuntimeMissingError(f"pycuda cannot be imported: {_first_line(error)}; {again}") from error
+    return cuda
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@cache
+def _primary_context(ordinal: int) -> Any:
+    """Kept for as long as the process runs, as the libraries do that share it."""
+    import pycuda.driver as cuda
+
+    return cuda.Device(ordinal).retain_primary_context()
 
 
 class PycudaDevice:
@@ -37,16 +64,16 @@ class PycudaDevice:
 
         Raises RuntimeMissingError when the GPU or the kernels' compiler is missing.
         """
-        if (reason := unavailable()) is not None:
-            raise RuntimeMissingError(reason)
-        import pycuda.driver as cuda
-
-        self._cuda = cuda
-        cuda.init()
-        gpu = cuda.Device(ordinal)
-        self._context = gpu.retain_primary_context()
+        self._cuda = cuda = _driver()
+        try:
+            cuda.init()
+            gpu = cuda.Device(ordinal)
+            self._context = _primary_context(ordinal)
+        except cuda.Error as error:
+            raise RuntimeMissingError(f"GPU {ordinal} cannot be opened: {_first_line(error)}; {CHECK}") from error
         self._is_integrated = bool(gpu.get_attribute(cuda.device_attribute.INTEGRATED))
         self._memory: dict[int, Any] = {}
+        self._staged: dict[int, Any] = {}
         self._functions: dict[str, Any] = {}
         self._is_open = True
         with self._current():
@@ -69,11 +96,12 @@ class PycudaDevice:
             mapping = flags.DEVICEMAP if self._is_integrated else flags.PORTABLE
             memory = self._cuda.pagelocked_empty(size, np.uint8, mem_flags=mapping)
             address = int(memory.base.get_device_pointer()) if self._is_integrated else None
-        return Staging(memory, address, memory.base)
+        self._staged[memory.ctypes.data] = memory.base
+        return Staging(memory, address)
 
     def release(self, staging: Staging) -> None:
         with self._current():
-            staging.owner.free()
+            self._staged.pop(staging.memory.ctypes.data).free()
 
     def copy_in(self, address: int, staging: Staging, size: int) -> None:
         with self._current():
@@ -99,16 +127,17 @@ class PycudaDevice:
             return int(self._cuda.mem_get_info()[0])
 
     def close(self) -> None:
+        """Free everything while the context is at hand: pycuda's destructors may run on another thread."""
         if not self._is_open:
             return
         with self._current():
             self._stream.synchronize()
-            for memory in self._memory.values():
+            for memory in (*self._memory.values(), *self._staged.values()):
                 memory.free()
             self._memory.clear()
+            self._staged.clear()
             self._functions.clear()
             self._module = self._stream = None
-        self._context.detach()
         self._is_open = False
 
     def _compiled(self, gpu: Any) -> Any:
@@ -125,6 +154,6 @@ class PycudaDevice:
         try:
             yield
         except self._cuda.Error as error:
-            raise InferenceError(f"CUDA failed: {str(error).splitlines()[0]}; check nvidia-smi") from error
+            raise InferenceError(f"CUDA failed: {_first_line(error)}; {CHECK}") from error
         finally:
             self._cuda.Context.pop()
