@@ -14,6 +14,7 @@ from rich.console import Console
 from bench import gpu_rows
 from bench.gpu_check import main, run_row, table_of
 from bench.gpu_rows import ROWS, GpuModel, Lab, MissingPartError
+from engines.cuda import pycuda_device
 from engines.cuda.host import HostKernels
 from engines.errors import RuntimeMissingError
 from engines.runtime.ports import Array
@@ -206,3 +207,17 @@ def test_a_runtime_that_is_not_here_is_skipped_with_a_reason(name: str) -> None:
         pytest.skip(f"this machine has it: {words}")
     assert found == "skipped"
     assert words
+
+
+def test_the_whole_check_runs_on_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    if pycuda_device.unavailable() is None:
+        pytest.skip("this machine has a GPU: make gpu-check says more")
+    monkeypatch.delenv("REQUIRE_GPU", raising=False)
+    on_any_machine = {"kernels on this processor", "kernels compiled"}  # seconds each, and tested by themselves
+    rows = {name: row for name, row in ROWS.items() if name not in on_any_machine}
+    console = Console(file=StringIO(), width=200)
+    assert main(rows, console=console) == 0
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    outcomes = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in lines if line.count("│") == 5}
+    outcomes.pop("", None)
+    assert outcomes == dict.fromkeys(rows, "skipped")

@@ -137,7 +137,7 @@ def test_a_gpu_that_cannot_be_opened_is_missing(cuda: FakePycuda, monkeypatch: p
         raise cuda.Error("cuDeviceGet failed: invalid device ordinal")
 
     monkeypatch.setattr(cuda, "Device", refuse)
-    with pytest.raises(RuntimeMissingError, match="GPU 3 cannot be opened: .*invalid device ordinal; check nvidia-smi"):
+    with pytest.raises(RuntimeMissingError, match=r"GPU 3 cannot be opened: .*invalid device ordinal; check"):
         PycudaDevice(3)
 
 
