@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 
 from engines.catalog import DEFAULT_MODEL, LoadedModel, open_model
+from engines.cuda.choice import preprocessor_for
+from engines.cuda.ports import Preprocessor
 from engines.errors import EngineError
 from stream.config import AppConfig, QualityConfig
 from stream.errors import ModelError
@@ -27,8 +29,12 @@ class Parts:
     model: LoadedModel
     detector: FaceDetector
     scorer: ModelScorer
+    preprocessor: Preprocessor | None = None
+    """Where the backbone reads the GPU's memory."""
 
     def close(self) -> None:
+        if self.preprocessor is not None:
+            self.preprocessor.close()
         self.model.close()
 
 
@@ -49,7 +55,10 @@ def open_parts(config: AppConfig, *, threads: int | None = None) -> Parts:
         )
     except EngineError as error:
         raise ModelError(str(error)) from error
-    return Parts(model, detector, scorer)
+    preprocessor = preprocessor_for(model.backbone)
+    scorer.prepare_on(preprocessor)
+    detector.prepare_on(preprocessor)
+    return Parts(model, detector, scorer, preprocessor)
 
 
 def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts) -> Analyzer:

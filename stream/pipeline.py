@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from engines.errors import InferenceError
-from engines.preprocess import Bytes, Square, crop_planes, square_from_box
+from engines.preprocess import Bytes, FaceView, Square, crop_grey, crop_planes, square_from_box
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.motion import Motion
 from stream.observers import StreamFacts
@@ -68,6 +68,7 @@ class _DueFace:
     stream: StreamAnalysis
     track_id: TrackId
     pts_ns: int
+    view: FaceView
     crop: Bytes
 
 
@@ -113,9 +114,11 @@ class Analyzer:
 
     def step(self, batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
         """Analyse due frames, at most one per stream; one scene each. Raises InferenceError when the model fails."""
-        looked = [self._look(stream, frame) for stream, frame in batch]
-        due = [face for view in looked for face in self._due_faces(view)]
-        self._embed(due)
+        try:
+            looked = [self._look(stream, frame) for stream, frame in batch]
+            self._embed([face for view in looked for face in self._due_faces(view)])
+        finally:
+            self._scorer.forget_frames()
         self._score(looked)
         return tuple(self._scene(view) for view in looked)
 
@@ -138,21 +141,22 @@ class Analyzer:
         seen = [track for track in view.tracks if track.detected]
         due = set(view.stream.book.due([track.track_id for track in seen], view.frame.pts_ns))
         return [
-            _DueFace(view.stream, track.track_id, view.frame.pts_ns, crop)
+            _DueFace(view.stream, track.track_id, view.frame.pts_ns, face, crop)
             for track in seen
             if track.track_id in due
-            for crop in self._good_crops(view, track)
+            for face, crop in self._good_faces(view, track)
         ]
 
-    def _good_crops(self, view: _Looked, track: TrackedFace) -> list[Bytes]:
-        """The crop, or nothing when its quality forbids an answer."""
+    def _good_faces(self, view: _Looked, track: TrackedFace) -> list[tuple[FaceView, Bytes]]:
+        """The face with its crop, or nothing when its quality forbids an answer."""
         planes, pixels = view.frame.planes, self._scorer.spec.pixels
         square = square_from_box(track.face.xyxy, self._detector.geometry, pixels.crop_margin)
-        crop = crop_planes(planes, square, pixels.size)
+        cut = crop_grey if self._scorer.cuts_faces else crop_planes  # where the GPU cuts, only the gate sees this one
+        crop = cut(planes, square, pixels.size)
         reason = self._judge(crop, square, track, (planes.width, planes.height))
         view.stream.qualities[track.track_id] = reason
         if reason is None:
-            return [crop]
+            return [(FaceView(planes, square), crop)]
         self._observer.face_rejected(view.stream.name, reason.value)
         return []
 
@@ -165,7 +169,8 @@ class Analyzer:
         if not due:
             return
         began = self._clock()
-        features = self._infer(self._model, lambda: self._scorer.embed([face.crop for face in due]))
+        views, crops = [face.view for face in due], [face.crop for face in due]
+        features = self._infer(self._model, lambda: self._scorer.embed_faces(views, crops))
         self._took((face.stream for face in due), "embed", len(due), began)
         for face, feature in zip(due, features, strict=True):
             face.stream.book.remember(face.track_id, face.pts_ns, feature)

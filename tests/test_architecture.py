@@ -75,6 +75,7 @@ DOORS: dict[str, set[str]] = {
         "engines.spec",
         "engines.store",
     },
+    "engines.cuda": TENSORS,
     "engines.models": {"engines.errors"},
     "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
     "engines.export": TENSORS
@@ -99,8 +100,8 @@ DOORS: dict[str, set[str]] = {
     "stream.board": {"stream.types"},
     "stream.sources.uri": {"stream.errors"},
     # inner rooms: they know faces and time, and neither GStreamer nor choices
-    "stream.faces": TENSORS | VALUES | {"engines.engine_choice", "engines.store"},
-    "stream.scoring": TENSORS | VALUES,
+    "stream.faces": TENSORS | VALUES | {"engines.cuda", "engines.engine_choice", "engines.store"},
+    "stream.scoring": TENSORS | VALUES | {"engines.cuda"},
     "stream.overlay": {"engines.preprocess", "stream.types"},
     "stream.observers": VALUES,
     "stream.pipeline": TENSORS | VALUES | {"stream.faces", "stream.observers", "stream.scoring"},
@@ -153,7 +154,7 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"engines.compile", "engines.export", "engines.runtime", "stream.doctor"},
     "onnx": {"engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
-    "pycuda": {"engines.tensorrt"},
+    "pycuda": {"engines.cuda", "engines.tensorrt"},
     "cv2": {
         "engines.export",
         "engines.preprocess",
@@ -209,6 +210,7 @@ SPOKEN = {"print", "exit", "quit", "sys.exit", "os._exit"}
 SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.evaluation", "stream.demo", "stream.doctor"}
 
 EXTRAS = {
+    "engines.cuda": "gpu",
     "stream.demo": "demo",
     "engines.checkpoints": "train",
     "engines.export": "train",
