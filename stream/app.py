@@ -82,8 +82,8 @@ def watch(
 
     ``sinks`` are fed besides the configured ones and closed here; ``observers`` are told besides the metrics; ``parts``
     are used in place of the configured model and detector, and stay the caller's to close. ``service`` is told when
-    everything runs, that the analysis is alive, and when the end begins. Raises UnmaskError before any thread starts when the configuration cannot be met, and afterwards when the model is lost; outputs are finished
-    in every case.
+    everything runs, that the analysis is alive, and when the end begins. Raises UnmaskError before any thread starts
+    when the configuration cannot be met, and afterwards when the model is lost; outputs are finished in every case.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with ExitStack() as closing:
