@@ -18,6 +18,7 @@ from stream.config import AppConfig, Display, StreamConfig
 from stream.errors import OutputError, UsageError, WindowLostError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.gst.recording import find_window_sink
+from stream.jetson_stats import BoardSampler, open_board_reader
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.overlay import OverlayStyle
@@ -192,6 +193,9 @@ class _Run:
         self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
             return None
+        sampler = BoardSampler(open_board_reader)
+        self._closing.callback(sampler.close)
+        self._metrics.add_board(sampler.newest)
         server = self._metrics.serve(self._config.metrics.host, self._config.metrics.port)
         self._closing.callback(server.close)
         return server.url
