@@ -38,8 +38,9 @@ def power_mode(root: Path) -> str | None:
     status = re.search(r"pmode:0*(\d+)", _text(root / "var" / "lib" / "nvpmodel" / "status"))
     if status is None:
         return None
-    modes = re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", _text(root / "etc" / "nvpmodel.conf"))
-    return dict(modes).get(status[1], f"mode {status[1]}")
+    text = _text(root / "etc" / "nvpmodel.conf")
+    names: dict[str, str] = dict(re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text))
+    return names.get(status[1], f"mode {status[1]}")
 
 
 def _release_finding(release: str) -> Finding:
