@@ -11,7 +11,7 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,9 +26,10 @@ from prometheus_client import (
     generate_latest,
     start_http_server,
 )
+from prometheus_client.core import GaugeMetricFamily
 
 from stream.errors import OutputError
-from stream.types import SOURCE_REASONS, FaceScore, QualityReason, StreamName, StreamState, Verdict
+from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason, StreamName, StreamState, Verdict
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9108
 OTHER = "other"
@@ -89,6 +90,10 @@ class Metrics:
         self._backend_info.labels(model, backend, precision).set(1)
         for metric in (self._inference_s, self._batch_size, self._inference_errors):
             metric.labels(model, backend)
+
+    def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
+        """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
+        self.registry.register(_Board(newest))
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -238,6 +243,49 @@ class Metrics:
 
     def _known_backend(self, model: str, backend: str) -> tuple[str, str]:
         return (model, backend) if (model, backend) in self._backends else (OTHER, OTHER)
+
+
+class _Board:
+    """The board's gauges, made at each scrape: a value that is no longer known is gone, not stale."""
+
+    def __init__(self, newest: Callable[[], BoardReading | None]) -> None:
+        self._newest = newest
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        reading = self._newest()
+        if reading is not None:
+            yield from (family for family in _board_families(reading) if family.samples)
+
+
+def _board_families(board: BoardReading) -> tuple[GaugeMetricFamily, ...]:
+    """The board's own values have an empty ``gpu``, which to Prometheus is none."""
+    celsius = GaugeMetricFamily(
+        "unmask_board_temperature_celsius", "The hottest sensor of a zone", labels=["zone", "gpu"]
+    )
+    watts = GaugeMetricFamily("unmask_board_power_watts", "Power drawn through a rail", labels=["rail", "gpu"])
+    load = GaugeMetricFamily("unmask_board_gpu_load_ratio", "Share of time the GPU is busy, 0 to 1", labels=["gpu"])
+    used = GaugeMetricFamily(
+        "unmask_board_memory_used_bytes", "Used memory: of a GPU, or what CPU and GPU share", labels=["gpu"]
+    )
+    total = GaugeMetricFamily(
+        "unmask_board_memory_total_bytes", "All memory: of a GPU, or what CPU and GPU share", labels=["gpu"]
+    )
+    rows: list[tuple[GaugeMetricFamily, list[str], float | None]] = [
+        *((celsius, [zone, ""], value) for zone, value in board.celsius.items()),
+        *((watts, [rail, ""], value) for rail, value in board.watts.items()),
+        (load, [""], board.load),
+        (used, [""], board.memory_used_bytes),
+        (total, [""], board.memory_total_bytes),
+    ]
+    for gpu in board.gpus:
+        number = str(gpu.number)
+        rows += [(celsius, ["gpu", number], gpu.celsius), (watts, ["total", number], gpu.watts)]
+        rows += [(load, [number], gpu.load), (used, [number], gpu.memory_used_bytes)]
+        rows += [(total, [number], gpu.memory_total_bytes)]
+    for family, labels, value in rows:
+        if value is not None:
+            family.add_metric(labels, value)
+    return celsius, watts, load, used, total
 
 
 class MetricsServer:

@@ -69,6 +69,8 @@ class Runner:
         """Set when every stream is over, after ``stop``, or after a failure."""
         self.failure: BaseException | None = None
         """Why the thread gave up; raised again by ``join``."""
+        self.rounds = 0
+        """Times that the thread has looked at its streams: grows for as long as it is alive and not stuck."""
 
     def start(self) -> None:
         self._thread.start()
@@ -98,6 +100,7 @@ class Runner:
     def _loop(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            self.rounds += 1
             if self.round():
                 continue
             self._publish_states()

@@ -111,6 +111,8 @@ DOORS: dict[str, set[str]] = {
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.sinks": VALUES,
     "stream.metrics": VALUES,
+    "stream.jetson_stats": VALUES,
+    "stream.service_notify": set(),
     "stream.contact_sheet": {"engines.preprocess", "stream.errors"},
     "stream.models_table": {
         "engines.catalog",

@@ -14,12 +14,23 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream import metrics as metrics_module
 from stream.errors import OutputError
+from stream.jetson_stats import RAILS, ZONES
 from stream.metrics import Metrics
 from stream.ports import Observer
-from stream.types import SOURCE_REASONS, FaceScore, QualityReason, StreamName, StreamState, TrackId, Verdict
+from stream.types import (
+    SOURCE_REASONS,
+    BoardReading,
+    FaceScore,
+    QualityReason,
+    StreamName,
+    StreamState,
+    TrackId,
+    Verdict,
+)
 
 CAM = StreamName("front-door")
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+BOARD = BoardReading({"cpu": 50.0}, {"total": 7.5}, 0.5, 2**30, 2**33)
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -28,6 +39,7 @@ def metrics() -> Metrics:
     made = Metrics(wall_clock=lambda: 1_700_000_000.5)
     made.add_stream(CAM)
     made.add_backend("lite0-gru", "onnxruntime-cpu", "fp16")
+    made.add_board(lambda: BOARD)
     return made
 
 
@@ -176,7 +188,8 @@ def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "le"]
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
-    assert labels <= {*known, *build_info, *python_info}
+    board = ["zone", "rail", "gpu"]
+    assert labels <= {*known, *build_info, *python_info, *board}
 
 
 def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
@@ -280,5 +293,7 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.QUALITY_REASONS,
         *metrics_module.VERDICTS,
         *(state.value for state in StreamState),
+        *ZONES.values(),
+        *RAILS.values(),
     )
     assert [value for value in known if f"`{value}`" not in text] == []
