@@ -8,41 +8,51 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Name = TypeVar("Name")
 
+SAVED = 1.0
+"""Of a stream's time, kept while it has nothing to ask for: without it, one face of a high priority would lose its lead
+each time it is served."""
+
 
 class Turns(Generic[Name]):
-    """Smooth weighted round robin. Used by one thread.
+    """Start-time fair queueing (Goyal, Vin and Cheng 1996). Used by one thread.
 
-    In each turn every stream that waits earns its weight, the richest is served and pays for all. So a stream of weight
-    w among waiting weights W is served after W / w turns at the latest, however much the others ask for; and credit is
-    kept from one call to the next only while something of the stream is left over.
+    Every turn goes to the stream whose own time is earliest (of equals, the one served longest ago) and puts that time
+    on by 1 / weight. A stream that had nothing left to ask for comes back at most ``SAVED`` behind the newest turn. So
+    one of weight w among n streams of weights W waits W / w + W + n turns at most, however much the others ask for.
     """
 
     def __init__(self) -> None:
-        self._credit: dict[Name, int] = {}
+        self._time: dict[Name, float] = {}
+        self._waiting: set[Name] = set()
+        self._served: dict[Name, int] = {}
+        """Number of each stream's last turn."""
+        self._turn, self._now = 0, 0.0
 
     def take(
         self, waiting: Mapping[Name, Sequence[Item]], weights: Mapping[Name, int], limit: int | None
     ) -> dict[Name, tuple[Item, ...]]:
         """Up to ``limit`` items, of each stream the first ones; every given stream is in the answer."""
+        counts = dict.fromkeys(waiting, 0)
         total = sum(map(len, waiting.values()))
-        if limit is None or total <= limit:
-            taken = {name: len(items) for name, items in waiting.items()}
-        else:
-            taken = dict.fromkeys(waiting, 0)
-            for _ in range(limit):
-                taken[self._next([n for n, items in waiting.items() if taken[n] < len(items)], weights)] += 1
+        for name in waiting:
+            if name not in self._waiting:
+                self._time[name] = max(self._time.get(name, 0.0), self._now - SAVED)
+        for _ in range(total if limit is None else min(limit, total)):
+            counts[self._next([name for name, items in waiting.items() if counts[name] < len(items)], weights)] += 1
         for name, items in waiting.items():
-            if taken[name] == len(items):
-                self._credit.pop(name, None)
-        return {name: tuple(items[: taken[name]]) for name, items in waiting.items()}
+            (self._waiting.add if counts[name] < len(items) else self._waiting.discard)(name)
+        return {name: tuple(items[: counts[name]]) for name, items in waiting.items()}
 
     def forget(self, name: Name) -> None:
         """A stream that is over."""
-        self._credit.pop(name, None)
+        self._time.pop(name, None)
+        self._served.pop(name, None)
+        self._waiting.discard(name)
 
     def _next(self, names: Sequence[Name], weights: Mapping[Name, int]) -> Name:
-        for name in names:
-            self._credit[name] = self._credit.get(name, 0) + weights[name]
-        richest = max(names, key=lambda name: self._credit[name])
-        self._credit[richest] -= sum(weights[name] for name in names)
-        return richest
+        first = min(names, key=lambda name: (self._time[name], self._served.get(name, 0)))
+        self._turn += 1
+        self._served[first] = self._turn
+        self._now = self._time[first]
+        self._time[first] += 1 / weights[first]
+        return first
