@@ -233,7 +233,7 @@ class ScoringConfig(_Section):
 class AnalysisConfig(_Section):
     """How live streams share the one analysis thread; files are always analysed whole."""
 
-    batch_window_ms: Annotated[float, Field(ge=0, le=200)] = 5.0
+    batch_window_ms: Annotated[float, Field(ge=0, le=200)] = 2.0
     """How long a due frame waits for those of other streams that fall due; 0: not at all."""
     max_batch: Annotated[int, Field(ge=1)] = MAX_BATCH
     """Crops of live streams in one step: what is left over waits for a later frame, or is masked and counted."""
@@ -241,7 +241,7 @@ class AnalysisConfig(_Section):
     """Frames of live streams that are searched in one step."""
     busy_above: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Share of its time that the thread may work before sampling is thinned out; 1: never."""
-    calm_every: Annotated[int, Field(ge=1)] = 1
+    calm_every: Annotated[int, Field(ge=1)] = 2
     """Of a face that has long been real every n-th slot is sampled; 1: all."""
     calm_after_s: NotNegative = 3.0
     """How long that is."""

@@ -115,7 +115,7 @@ class FaceSampler:
         before, face.probability = face.probability, score.fake_probability
         is_judged = score.verdict is Verdict.REAL and score.reason is None and score.fake_probability is not None
         face.is_suspicious = score.verdict in (Verdict.FAKE, Verdict.UNSURE) and score.reason is None
-        if not is_judged or self._rises(before, score.fake_probability or 0.0) or not self._is_full(score.slots):
+        if not is_judged or self._rises(before, score.fake_probability or 0.0) or not self._is_filled(score.slots):
             face.low_ns = None
         elif face.low_ns is None:
             face.low_ns = pts_ns
@@ -123,7 +123,7 @@ class FaceSampler:
     def _rises(self, before: float | None, now: float) -> bool:
         return now > self._calm.below or (before is not None and now > before + self._calm.rise)
 
-    def _is_full(self, slots: Sequence[bool]) -> bool:
+    def _is_filled(self, slots: Sequence[bool]) -> bool:
         """As many samples as the stride allows, but for one; never fewer than a score needs."""
         return sum(slots) >= max(self._window.slots // self._longest - 1, self._window.min_samples)
 
