@@ -168,6 +168,7 @@ class Runner:
     def _tell_load(self) -> None:
         """Say so when the sampling was thinned out, or is so no more."""
         scheduler = self._analyzer.scheduler
+        before = scheduler.level
         if not scheduler.update_load(self._clock()):
             return
         self._observer.overload_level(scheduler.level)
@@ -175,7 +176,8 @@ class Runner:
             self._tell_sampling(stream)
         names = {stream.source.name: scheduler.stride_of(stream.analysis.name) for stream in self._streams}
         told = ", ".join(f"{name} 1/{stride}" for name, stride in names.items())
-        log.warning("overload level %d: sampled slots are now %s", scheduler.level, told)
+        severity = logging.WARNING if scheduler.level > before else logging.INFO
+        log.log(severity, "overload level %d: sampled slots are now %s", scheduler.level, told)
 
     def _tell_sampling(self, stream: RunningStream) -> None:
         stride = self._analyzer.scheduler.stride_of(stream.analysis.name)
