@@ -230,6 +230,15 @@ def test_the_window_ends_when_the_others_stay_away() -> None:
     assert watch.looked_at == ["a", "b", "a"]
 
 
+def test_one_that_comes_does_not_make_the_window_longer_for_those_that_do_not() -> None:
+    watch = Watch("abc", WINDOW, lambda sources: {1_149_000_000: sources["c"]})
+    watch.round("abc", 1000)
+    watch.wake.waited_ms.clear()
+    watch.round("a", 1147)
+    assert watch.wake.waited_ms == [2.0, 3.0]
+    assert watch.looked_at[3:] == ["a", "c"]
+
+
 @pytest.mark.parametrize(("names", "at_ms"), [("ab", 1150), ("a", 1101)])
 def test_nobody_waits_when_all_are_there_or_none_is_about_to_fall_due(names: str, at_ms: int) -> None:
     watch = Watch("ab", WINDOW)
