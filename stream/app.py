@@ -22,7 +22,7 @@ from stream.jetson_stats import BoardSampler, open_board_reader
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.overlay import OverlayStyle
-from stream.parts import Parts, build_analysis, build_analyzer, open_parts
+from stream.parts import Parts, build_analysis, build_analyzer, open_parts, plan_of
 from stream.ports import Observer, Sink
 from stream.runner import Runner, RunningStream
 from stream.service_notify import ServiceNotify
@@ -202,6 +202,7 @@ class _Run:
 
     def _open(self, stream: StreamConfig, uri: SourceUri) -> RunningStream:
         name, board = StreamName(stream.name), SceneBoard()
+        plan = plan_of(stream, self._parts.model.spec, is_live=uri.is_live)
         output = self._open_output(stream, uri, board)
         source = open_source(
             name,
@@ -212,7 +213,7 @@ class _Run:
             retry=_retry(self._config),
         )
         self._closing.callback(source.close)
-        return RunningStream(source, build_analysis(self._config, self._parts, name), board)
+        return RunningStream(source, build_analysis(self._config, self._parts, name, plan=plan), board)
 
     def _open_output(self, stream: StreamConfig, uri: SourceUri, board: SceneBoard) -> VideoOutput | None:
         targets = _targets(self._config, stream, has_window=self._has_window)

@@ -29,14 +29,16 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 
 from stream.errors import OutputError
+from stream.scheduling.sampling import SkipReason
 from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason, StreamName, StreamState, Verdict
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9108
 OTHER = "other"
 LATENCY_STAGES = ("decode", "detect", "embed", "head", "overlay", "e2e")
 DROP_STAGES = ("analysis", "video")
-DROP_REASONS = ("newer_frame", "error")
+DROP_REASONS = ("newer_frame", "turn", "error")
 QUALITY_REASONS = tuple(reason.value for reason in QualityReason)
+SKIP_REASONS = tuple(reason.value for reason in SkipReason)
 VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -65,6 +67,7 @@ class Metrics:
         self._add_stream_series()
         self._add_frame_series()
         self._add_face_series()
+        self._add_sampling_series()
         self._add_inference_series()
         self._add_process_series()
 
@@ -73,13 +76,14 @@ class Metrics:
         if not _PLAIN_NAME.fullmatch(stream):
             return
         self._streams.add(stream)
-        for gauge in (self._last_frame, self._source_fps, self._faces):
+        for gauge in (self._last_frame, self._source_fps, self._faces, self._sampling):
             gauge.labels(stream)
         self._frames.labels(stream)
         self._show_state(stream, None)
         _start(self._drops, [(stream, stage, reason) for stage in DROP_STAGES for reason in DROP_REASONS])
         _start(self._reconnects, [(stream, reason) for reason in SOURCE_REASONS])
         _start(self._rejected, [(stream, reason) for reason in QUALITY_REASONS])
+        _start(self._skipped, [(stream, reason) for reason in SKIP_REASONS])
         _start(self._windows, [(stream, verdict) for verdict in VERDICTS])
 
     def add_backend(self, model: str, backend: str, precision: str = "fp32") -> None:
@@ -154,6 +158,15 @@ class Metrics:
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
         """Not counted: a change is an alert's business."""
 
+    def sample_skipped(self, stream: StreamName, reason: str) -> None:
+        self._skipped.labels(self._known(stream), _one_of(reason, SKIP_REASONS)).inc()
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None:
+        self._sampling.labels(self._known(stream)).set(ratio)
+
+    def overload_level(self, level: int) -> None:
+        self._overload.set(level)
+
     def _add_stream_series(self) -> None:
         make = self.registry
         self._state = Gauge(
@@ -207,6 +220,24 @@ class Metrics:
             "Fake probability of scored windows, 1 = fake",
             registry=make,
             buckets=PROBABILITIES,
+        )
+
+    def _add_sampling_series(self) -> None:
+        make = self.registry
+        self._skipped = Counter(
+            "unmask_samples_skipped",
+            "Slots of faces in view that were left empty, by reason; poor pictures are counted as rejected",
+            ["stream", "reason"],
+            registry=make,
+        )
+        self._sampling = Gauge(
+            "unmask_sampling_ratio",
+            "Share of a face's slots that are sampled, calm faces aside: 1, 0.5, 0.33, …; 0 before the start",
+            ["stream"],
+            registry=make,
+        )
+        self._overload = Gauge(
+            "unmask_overload_level", "Rungs by which sampling is thinned out; 0: the machine keeps up", registry=make
         )
 
     def _add_inference_series(self) -> None:

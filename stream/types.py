@@ -145,6 +145,8 @@ class Scene:
     state: StreamState = StreamState.CONNECTING
     frame_wh: tuple[int, int] = (0, 0)
     """Size of the analysed frame, whose pixels the boxes are in; (0, 0): not known."""
+    thinned_to: int = 1
+    """The machine does not keep up: only every n-th slot of a window is sampled; 1: it does."""
 
 
 @dataclass(frozen=True)

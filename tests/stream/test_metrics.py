@@ -72,6 +72,9 @@ def send_everything(metrics: Observer, text: str) -> None:
     metrics.inference(text, text, 3, 0.1)
     metrics.inference_failed(text, text)
     metrics.verdict_changed(stream, face)
+    metrics.sample_skipped(stream, text)
+    metrics.sampling_ratio(stream, 0.5)
+    metrics.overload_level(1)
 
 
 def test_every_series_of_a_known_stream_starts_at_zero(metrics: Metrics) -> None:
@@ -81,10 +84,12 @@ def test_every_series_of_a_known_stream_starts_at_zero(metrics: Metrics) -> None
         assert value(metrics, "stream_reconnects_total", stream=CAM, reason=reason) == 0
     for quality in QualityReason:
         assert value(metrics, "faces_rejected_total", stream=CAM, reason=quality.value) == 0
+    for reason in ("batch", "configured", "overload", "calm"):
+        assert value(metrics, "samples_skipped_total", stream=CAM, reason=reason) == 0
     for verdict in ("warming_up", "real", "unsure", "fake"):
         assert value(metrics, "windows_scored_total", stream=CAM, verdict=verdict) == 0
     for stage in ("analysis", "video"):
-        for reason in ("newer_frame", "error"):
+        for reason in ("newer_frame", "turn", "error"):
             assert value(metrics, "stream_frames_dropped_total", stream=CAM, stage=stage, reason=reason) == 0
     for stage in ("decode", "detect", "embed", "head", "overlay", "e2e"):
         assert value(metrics, "frame_latency_seconds_count", stage=stage) == 0
@@ -122,6 +127,15 @@ def test_events_reach_their_series(metrics: Metrics) -> None:
     assert value(metrics, "faces_rejected_total", stream=CAM, reason="blurred") == 1
 
 
+def test_thinned_sampling_shows_by_stream_and_reason(metrics: Metrics) -> None:
+    metrics.sample_skipped(CAM, "overload")
+    metrics.sampling_ratio(CAM, 0.5)
+    metrics.overload_level(3)
+    assert value(metrics, "samples_skipped_total", stream=CAM, reason="overload") == 1
+    assert value(metrics, "sampling_ratio", stream=CAM) == 0.5
+    assert value(metrics, "overload_level") == 3
+
+
 def test_a_scored_window_counts_by_verdict_and_by_probability(metrics: Metrics) -> None:
     metrics.window_scored(CAM, Verdict.FAKE, 0.93)
     metrics.window_scored(CAM, Verdict.WARMING_UP, 0.41)
@@ -157,6 +171,7 @@ KNOWN_WORDS = {
     *metrics_module.DROP_STAGES,
     *metrics_module.DROP_REASONS,
     *metrics_module.QUALITY_REASONS,
+    *metrics_module.SKIP_REASONS,
     *metrics_module.VERDICTS,
 }
 
@@ -291,6 +306,7 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.DROP_STAGES,
         *metrics_module.DROP_REASONS,
         *metrics_module.QUALITY_REASONS,
+        *metrics_module.SKIP_REASONS,
         *metrics_module.VERDICTS,
         *(state.value for state in StreamState),
         *ZONES.values(),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,12 @@ def test_the_header_warns_of_old_scores() -> None:
     assert (old.text, old.warns) == ("scores 3.0 s old", True)
 
 
+def test_the_header_warns_of_thinned_sampling_for_as_long_as_it_lasts() -> None:
+    whole, thinned = (right_bar(replace(scene_of(), thinned_to=n), NOW_NS, STYLE) for n in (1, 2))
+    assert [cell.text for cell in thinned if cell not in whole] == ["sampling 1/2"]
+    assert [cell.text for cell in thinned if cell.warns] == ["sampling 1/2"]
+
+
 @pytest.mark.parametrize("scale", [0.75, 1.0, 3.0])
 def test_a_bar_has_the_size_it_promises(scale: float) -> None:
     bar = right_bar(scene_of(), NOW_NS, STYLE)
@@ -98,7 +106,7 @@ def test_a_bar_has_the_size_it_promises(scale: float) -> None:
 def test_every_fixed_word_has_its_glyphs() -> None:
     missing = text_mask("￿", 40)
     words = [look.word for look in LOOKS.values()] + list(REASONS.values()) + [state.value for state in StreamState]
-    words += ["0123456789 of % fake stale . s fps latency ms scores old no yet clear sign", "a · b-_..."]
+    words += ["0123456789 of % fake stale . s fps latency ms scores old no yet clear sign sampling 1/2", "a · b-_..."]
     for character in sorted(set("".join(words)) - {" "}):
         mask = text_mask(character, 40)
         assert mask.shape != missing.shape or not np.array_equal(mask, missing), f"no glyph for {character!r}"
