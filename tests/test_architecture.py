@@ -113,6 +113,7 @@ OWNERS: dict[str, set[str]] = {
     "h5py": {"engines.checkpoints"},
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.export", "engines.runtime", "engines.store", "build_engines", "stream.doctor"},
+    "openvino": {"engines.runtime"},
     "onnx": {"engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
     "cv2": {
@@ -172,6 +173,7 @@ SPEAKERS = {"stream.cli", "stream.score", "stream.dataset", "stream.evaluation",
 EXTRAS = {
     "stream.demo": "demo",
     "engines.checkpoints": "train",
+    "engines.runtime.openvino_cpu": "openvino",
     "engines.export": "train",
     "engines.importing": "train",
     "engines.models": "train",
