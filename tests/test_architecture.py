@@ -106,7 +106,13 @@ COMPOSERS = [
 OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
-    "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
+    "torch": {
+        "engines.models",
+        "engines.training",
+        "engines.export",
+        "engines.checkpoints",
+        "engines.runtime.torch_reference",
+    },
     "tensorboard": set(),
     "av": {"engines.training"},
     "dlib": {"engines.training"},
@@ -174,6 +180,7 @@ EXTRAS = {
     "stream.demo": "demo",
     "engines.checkpoints": "train",
     "engines.runtime.openvino_cpu": "openvino",
+    "engines.runtime.torch_reference": "train",
     "engines.export": "train",
     "engines.importing": "train",
     "engines.models": "train",
