@@ -226,6 +226,7 @@ class Analyzer:
             latency_ms=latency_s * 1e3,
             model=self._scorer.spec.name,
             backend=self._scorer.backend_name,
+            has_fallen_back=self._scorer.spec.name in self._facts.fallen_back,
             state=StreamState.PLAYING,
             frame_wh=(frame.planes.width, frame.planes.height),
         )

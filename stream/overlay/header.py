@@ -49,8 +49,14 @@ def right_bar(scene: Scene, now_ns: int, style: OverlayStyle) -> Bar:
     if scene.latency_ms > 0:
         cells.append(Cell(f"latency {_calm(scene.latency_ms)} ms"))
     cells.append(_age(scene, now_ns, style))
-    made_by = " · ".join(part for part in (scene.model, scene.backend) if part)
-    return (*cells, Cell(made_by)) if made_by else tuple(cells)
+    made_by = _made_by(scene)
+    return (*cells, made_by) if made_by.text else tuple(cells)
+
+
+def _made_by(scene: Scene) -> Cell:
+    """After a fallback it says so in a word and in a colour."""
+    backend = f"{scene.backend} (fallback)" if scene.has_fallen_back else scene.backend
+    return Cell(" · ".join(part for part in (scene.model, backend) if part), warns=scene.has_fallen_back)
 
 
 def _age(scene: Scene, now_ns: int, style: OverlayStyle) -> Cell:
