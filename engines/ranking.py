@@ -20,7 +20,7 @@ def rank_correlation(one: Scores, other: Scores) -> float | None:
     ranks = np.stack([mid_ranks(one), mid_ranks(other)])
     if not ranks.std(axis=1).all():
         return None
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 def area_under_roc(labels: NDArray[np.int64], scores: Scores) -> float:

@@ -43,7 +43,8 @@ from engines.store import (
     read_manifest,
 )
 from stream.config import load_config
-from stream.engine_table import StageBoard, engine_table, report_line
+from stream.engine_table import StageBoard, print_engines, report_line
+from stream.engine_wish import Wish
 from stream.errors import UnmaskError, UsageError
 
 SHORT = {"onnxruntime": "onnxruntime-cpu", "openvino": "openvino-cpu"}
@@ -56,7 +57,7 @@ AUTO_PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "openvino-cpu": ("bf16",),
     "onnxruntime-cpu": ("fp32",),
 }
-"""What ``auto`` builds for each runtime: float32 where nothing narrower is proven to pay; int8 only when it is asked for,
+"""What ``auto`` builds for each runtime: float32 where nothing narrower pays; int8 only when it is asked for,
 for it needs faces to be calibrated on."""
 FAILED = 3
 
@@ -88,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build_engines.py", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add("--model", nargs="+", action="extend", metavar="NAME", help="catalog names or model folders (default: all here)")
+    add(
+        "--model", nargs="+", action="extend", metavar="NAME", help="catalog names or model folders (default: all here)"
+    )
     add("--config", type=Path, metavar="FILE", help="build what this configuration needs")
     add("--checkpoint", type=Path, metavar="FILE", help="a .safetensors beside its spec.json, in place of --model")
     add("--runtime", default=AUTO, choices=[AUTO, *SHORT, *RUNTIMES], help="default: every one here that can pay")
@@ -122,21 +125,6 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
     return _report(outcomes, options)
 
 
-@dataclass(frozen=True, repr=False)
-class Wish:
-    """One engine that is wanted: its key is known without importing what builds it."""
-
-    folder: Path | None
-    """Of the model; None of a face detector."""
-    file: str
-    spec: ModelSpec | None
-    key: EngineKey
-    detector: str = ""
-    source: Path | bytes = b""
-    is_bonus: bool = False
-    """Asked for by ``auto``: where it cannot be had, nothing is missing."""
-
-
 def _plan(options: argparse.Namespace, closing: ExitStack) -> Iterator[Wish]:
     batches = _batches(options.batch)
     names, detector = _names(options, closing)
@@ -165,14 +153,10 @@ def _names(options: argparse.Namespace, closing: ExitStack) -> tuple[list[str], 
 def _exported(checkpoint: Path, closing: ExitStack) -> Path:
     """A model folder made of a checkpoint; needs torch."""
     try:
-        from engines.checkpoints.own import load_checkpoint
-        from engines.export.package import write_package
+        from engines.export.package import exported_folder
     except ImportError as error:
         raise UsageError(f"--checkpoint needs torch ({error}): pip install -e '.[train]'") from None
-    spec = load_spec(checkpoint.parent / SPEC_FILE)
-    folder = Path(closing.enter_context(tempfile.TemporaryDirectory())) / spec.name
-    write_package(folder, spec, load_checkpoint(checkpoint))
-    return folder
+    return exported_folder(checkpoint, Path(closing.enter_context(tempfile.TemporaryDirectory())))
 
 
 def _blank(spec: ModelSpec, folder: Path, file: str, batches: tuple[int, ...]) -> EngineKey:
@@ -209,9 +193,7 @@ def _wishes(blank: Wish, options: argparse.Namespace) -> Iterator[Wish]:
                 raise UsageError(f"face detectors take pictures of any size, {name} does not: name models with --model")
             continue
         for precision in _precisions(name, is_small, options):
-            yield replace(
-                blank, key=_key(blank, name, precision, options), is_bonus=wanted == AUTO and name != ALWAYS
-            )
+            yield replace(blank, key=_key(blank, name, precision, options), is_bonus=wanted == AUTO and name != ALWAYS)
 
 
 def _precisions(name: str, is_small: bool, options: argparse.Namespace) -> tuple[Precision, ...]:
@@ -319,7 +301,9 @@ def _prune(options: argparse.Namespace) -> int:
 
     kept = {folder for folder, _ in _current(options)}
     stale = [path.parent for path in sorted(options.root.glob("*/*/manifest.json")) if path.parent not in kept]
-    strange = [path for path in sorted(options.root.glob("*/*")) if path.is_dir() and not (path / "manifest.json").is_file()]
+    strange = [
+        path for path in sorted(options.root.glob("*/*")) if path.is_dir() and not (path / "manifest.json").is_file()
+    ]
     for folder in dict.fromkeys([*stale, *strange, *leftovers(options.root)]):
         print(f"{'would remove' if options.dry_run else 'removed'} {folder}")
         if not options.dry_run:
@@ -339,11 +323,17 @@ def _report(outcomes: Sequence[Outcome], options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(manifest) for manifest in manifests], indent=2))
     else:
-        Console().print(engine_table(manifests))
+        print_engines(manifests, [_size(options.root, manifest) for manifest in manifests])
     failed = [outcome for outcome in outcomes if outcome.manifest is None]
     for outcome in failed:
         print(f"build_engines.py: {report_line(outcome.key)}: {outcome.error}", file=sys.stderr)
     return FAILED if options.verify and failed else 0
+
+
+def _size(root: Path, manifest: Manifest) -> int:
+    """Of all files, in bytes."""
+    folder = engine_folder(root, manifest.key)
+    return sum((folder / name).stat().st_size for name in manifest.files)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from engines.store import EngineKey, Manifest
 
-HEADINGS = ("model", "graph", "runtime", "precision", "batch", "p50 ms", "p95 ms", "max |Δ|", "flips", "AUC")
+HEADINGS = ("model", "graph", "runtime", "precision", "MB", "batch", "p50 ms", "p95 ms", "max |Δ|", "flips", "AUC")
+WIDTH = 112
+"""Columns that the table needs: on a narrower terminal its lines are wrapped by the terminal, not cut."""
 
 
 def report_line(key: EngineKey) -> str:
@@ -20,20 +23,26 @@ def report_line(key: EngineKey) -> str:
     return f"{key.model} {Path(key.graph).stem}, {key.runtime} {key.precision}"
 
 
-def engine_table(manifests: Sequence[Manifest]) -> Table:
+def print_engines(manifests: Sequence[Manifest], sizes: Sequence[int]) -> None:
+    """To stdout; ``sizes`` in bytes."""
+    console = Console()
+    Console(width=max(console.width, WIDTH)).print(engine_table(manifests, sizes))
+
+
+def engine_table(manifests: Sequence[Manifest], sizes: Sequence[int]) -> Table:
     """A row for each engine and batch."""
-    table = Table(title=None if manifests else "no engine built yet: run build_engines.py")
+    table = Table(box=SIMPLE, title=None if manifests else "no engine built yet: run build_engines.py")
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading in HEADINGS[4:] else "left")
-    for manifest in manifests:
-        for row in _rows(manifest):
+    for manifest, size in zip(manifests, sizes, strict=True):
+        for row in _rows(manifest, size):
             table.add_row(*row)
     return table
 
 
-def _rows(manifest: Manifest) -> list[tuple[str, ...]]:
+def _rows(manifest: Manifest, size: int) -> list[tuple[str, ...]]:
     key, parity = manifest.key, manifest.parity
-    names = (key.model, Path(key.graph).stem, key.runtime, key.precision)
+    names = (key.model, Path(key.graph).stem, key.runtime, key.precision, f"{size / 1e6:.1f}")
     proof = (f"{parity.max_logit_delta:.1e}", str(parity.verdict_flips), _aucs(manifest))
     return [
         (

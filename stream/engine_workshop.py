@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engines.catalog import BACKBONE_FILE, HEAD_FILE
 from engines.compile.build import OnStage, build, proven
@@ -21,9 +20,8 @@ from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
 from engines.spec import ModelSpec
 from engines.store import Manifest, engine_folder, read_manifest
-
-if TYPE_CHECKING:
-    from stream.engine_builds import Wish
+from stream.engine_wish import Wish
+from stream.faces.open import detector_input
 
 DETECTOR_WH = (320, 192)
 """Size of the pictures that face detectors are judged on: what a 720p frame is reduced to."""
@@ -75,8 +73,6 @@ def _questions(wish: Wish, faces: CalibrationSet | None) -> list[dict[str, Array
 
 
 def _detector_pictures(name: str) -> list[dict[str, Array]]:
-    from stream.faces.open import detector_input
-
     width, height = DETECTOR_WH
     return [detector_input(name, picture) for picture in hard_pictures((width, height))]
 
@@ -99,4 +95,3 @@ def _head_of(wish: Wish) -> closing[Backend] | nullcontext[None]:
     if wish.folder is None or wish.file != BACKBONE_FILE or not (wish.folder / HEAD_FILE).is_file():
         return nullcontext(None)
     return closing(runtime(ALWAYS).open_graph(wish.folder / HEAD_FILE, threads=1))
-

@@ -39,6 +39,12 @@ class SilentObserver:
 
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None: ...
 
+    def sample_skipped(self, stream: StreamName, reason: str) -> None: ...
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None: ...
+
+    def overload_level(self, level: int) -> None: ...
+
 
 class StreamFacts(SilentObserver):
     """Remembers each stream's measured rate and counts, for scenes and the closing summary.
@@ -122,3 +128,12 @@ class FanOut:
 
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
         self._tell("verdict_changed", stream, face)
+
+    def sample_skipped(self, stream: StreamName, reason: str) -> None:
+        self._tell("sample_skipped", stream, reason)
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None:
+        self._tell("sampling_ratio", stream, ratio)
+
+    def overload_level(self, level: int) -> None:
+        self._tell("overload_level", level)

@@ -94,7 +94,7 @@ def _made(
     with _stage("precision", on_stage):
         graph = with_precision(clean, job.key.precision, calibration)
     with _stage("build", on_stage):
-        request = _request(job, lambda share: on_stage("build", share))
+        request = _request(job, lambda share: on_stage("build", min(share, 0.99)))
         files = builder_for(job.key.runtime)(graph, request, folder)
         hashes = {name: sha256_of(folder / name) for name in files.files}
     with _opened(job, folder / files.engine_file) as engine:

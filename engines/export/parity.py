@@ -44,7 +44,7 @@ LIMITS: Mapping[Precision, Limit] = {
     "fp32": Limit(logit=1.0, noise=1.0, relative=0.001),
     "fp16": Limit(logit=5.0, noise=2.5, relative=0.02),
     "bf16": Limit(logit=25.0, noise=15.0, relative=0.1),
-    "int8": Limit(logit=75.0, noise=25.0, relative=0.25),
+    "int8": Limit(logit=50.0, noise=25.0, relative=0.25),
 }
 """``logit`` and ``noise`` in units of the row's ``max_logit_delta``, which is what float32 may cost."""
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from engines.errors import CheckpointError
 from engines.export.half import FLOAT32_OPS, LARGEST, half_graph
-from engines.export.quantise import QUANTISED_OPS, quantised_graph
+from engines.export.quantise import FIRST_IN_FLOAT32, QUANTISED_OPS, quantised_graph
 from engines.runtime.ports import Array
 from engines.store import Precision
 
@@ -42,5 +42,6 @@ def recipe_of(precision: Precision) -> str:
     if precision == "fp16":
         return f"fp16 v1: float32 in {','.join(sorted(FLOAT32_OPS))} and beyond {LARGEST:g}"
     if precision == "int8":
-        return f"int8 v1: symmetric Q/DQ of {','.join(QUANTISED_OPS)} inputs, by channel, min-max; float32 biases"
+        where = f"{','.join(QUANTISED_OPS)} but the first {FIRST_IN_FLOAT32:.0%}"
+        return f"int8 v1: symmetric Q/DQ of the inputs of {where}, by channel, min-max; float32 biases"
     return f"{precision} v1: the float32 graph"

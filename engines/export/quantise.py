@@ -21,6 +21,10 @@ from engines.runtime.ports import Array
 
 QUANTISED_OPS = ("Conv", "Gemm", "MatMul")
 """Where the time goes. Those that write the graph's outputs stay float32: a logit has no range to give away."""
+FIRST_IN_FLOAT32 = 1 / 3
+"""Share of them, from the input on, that stays float32. Measured on lite0-gru (150 val crops): these 16 of 49 in
+float32 cut the largest |Δlogit| from 1.01 to 0.29; the last 13 instead give 0.95, the 15 expanding ones 0.85, depthwise
+and the first 0.62, the 16 projecting ones 0.43. Entropy and percentiles calibrate no better than plain extremes."""
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no stubs
@@ -35,12 +39,10 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships
 
 
 def quantised_graph(graph: bytes, batches: Sequence[Mapping[str, Array]], keep: Collection[str] = ()) -> bytes:
-    """The graph with Q/DQ; nodes named in ``keep`` stay float32. Raises CheckpointError without batches."""
+    """The graph with Q/DQ; nodes named in ``keep`` stay float32 too. Raises CheckpointError without batches."""
     if not batches:
         raise CheckpointError("int8 needs crops to calibrate on: give --calibration DIR with pictures of faces")
     model = onnx.load_from_string(graph)
-    outputs = {value.name for value in model.graph.output}
-    last = [node.name for node in model.graph.node if outputs.intersection(node.output)]
     add_pre_process_metadata(model)  # it is sanitised; says so, or a warning asks for it
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "quantised.onnx"
@@ -53,7 +55,7 @@ def quantised_graph(graph: bytes, batches: Sequence[Mapping[str, Array]], keep: 
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=sorted({*keep, *last}),
+            nodes_to_exclude=sorted({*keep, *_sensitive(model)}),
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={
                 "ActivationSymmetric": True,
@@ -65,3 +67,11 @@ def quantised_graph(graph: bytes, batches: Sequence[Mapping[str, Array]], keep: 
         model = onnx.load(str(written))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def _sensitive(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that lose more by int8 than they are worth."""
+    outputs = {value.name for value in model.graph.output}
+    nodes = [node for node in model.graph.node if node.op_type in QUANTISED_OPS]
+    last = [node.name for node in nodes if outputs.intersection(node.output)]
+    return [node.name for node in nodes[: int(len(nodes) * FIRST_IN_FLOAT32)]] + last

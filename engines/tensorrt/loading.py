@@ -51,9 +51,7 @@ def holds_code(key: EngineKey) -> bool:
 def refuse_graph(content: bytes) -> None:
     """Raise CheckpointError for what is an ONNX graph and no engine."""
     if not content or content.startswith(ONNX_START):
-        raise CheckpointError(
-            "TensorRT runs engines, and this is a graph: run build_engines.py --runtime tensorrt first"
-        )
+        raise CheckpointError("TensorRT runs engines and this is a graph: run build_engines.py --runtime tensorrt")
 
 
 def _takes_version(built: EngineKey, version: str) -> bool:

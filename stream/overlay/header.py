@@ -44,10 +44,15 @@ def left_bar(scene: Scene) -> Bar:
 
 
 def right_bar(scene: Scene, now_ns: int, style: OverlayStyle) -> Bar:
-    """Rate, latency, age of the scores, then model and backend: the last are the first to go when room is short."""
+    """Rate, latency, thinned sampling, age of the scores, then model and backend.
+
+    The last are the first to go when room is short.
+    """
     cells = [Cell(f"{scene.fps:.0f} fps")] if scene.fps > 0 else []
     if scene.latency_ms > 0:
         cells.append(Cell(f"latency {_calm(scene.latency_ms)} ms"))
+    if scene.thinned_to > 1:
+        cells.append(Cell(f"sampling 1/{scene.thinned_to}", warns=True))
     cells.append(_age(scene, now_ns, style))
     made_by = _made_by(scene)
     return (*cells, made_by) if made_by.text else tuple(cells)
