@@ -34,6 +34,8 @@ from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason,
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9108
 OTHER = "other"
+STANDS_IN = "onnxruntime-cpu"
+"""What takes over from a runtime that fails: that change is at 0 from the start."""
 LATENCY_STAGES = ("decode", "detect", "embed", "head", "overlay", "e2e")
 DROP_STAGES = ("analysis", "video")
 DROP_REASONS = ("newer_frame", "turn", "error")
@@ -44,6 +46,7 @@ VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """From a drawn overlay (0.3 ms) to a stalled camera."""
 PROBABILITIES = tuple(step / 10 for step in range(1, 11))
+RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 _no_created_series: Callable[[], None] = disable_created_metrics
@@ -63,7 +66,8 @@ class Metrics:
         _no_created_series()  # a time stamp beside every counter doubles a scrape and tells nobody anything
         self._wall_clock = wall_clock
         self._streams: set[str] = set()
-        self._backends: set[tuple[str, str]] = set()
+        self._backends: dict[tuple[str, str], str] = {}
+        """(model, backend) -> precision."""
         self._add_stream_series()
         self._add_frame_series()
         self._add_face_series()
@@ -90,10 +94,12 @@ class Metrics:
         """Name a graph that runs (``lite0-gru``, ``centerface``, …) and what runs it."""
         if not all(_PLAIN_NAME.fullmatch(value) for value in (model, backend, precision)):
             return
-        self._backends.add((model, backend))
+        self._backends[model, backend] = precision
         self._backend_info.labels(model, backend, precision).set(1)
         for metric in (self._inference_s, self._batch_size, self._inference_errors):
             metric.labels(model, backend)
+        if backend != STANDS_IN:
+            self._runtime_changes.labels(model, backend, STANDS_IN, "failed")
 
     def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
         """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
@@ -154,6 +160,16 @@ class Metrics:
 
     def inference_failed(self, model: str, backend: str) -> None:
         self._inference_errors.labels(*self._known_backend(model, backend)).inc()
+
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:
+        if (model, before) not in self._backends:
+            self._runtime_changes.labels(OTHER, OTHER, OTHER, _one_of(reason, RUNTIME_REASONS)).inc()
+            return
+        precision = self._backends[model, before]
+        self._backend_info.labels(model, before, precision).set(0)
+        self.add_backend(model, after)
+        now = self._known_backend(model, after)[1]
+        self._runtime_changes.labels(model, before, now, _one_of(reason, RUNTIME_REASONS)).inc()
 
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
         """Not counted: a change is an alert's business."""
@@ -255,6 +271,12 @@ class Metrics:
         self._inference_errors = Counter("unmask_inference_errors", "Batches that failed", labels, registry=make)
         self._backend_info = Gauge(
             "unmask_backend_info", "1 for each model and detector that is loaded", [*labels, "precision"], registry=make
+        )
+        self._runtime_changes = Counter(
+            "unmask_runtime_changes",
+            "Changes of a model's runtime while it ran: an engine came in, or a runtime failed",
+            ["model", "before", "after", "reason"],
+            registry=make,
         )
 
     def _add_process_series(self) -> None:

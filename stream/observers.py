@@ -35,6 +35,8 @@ class SilentObserver:
 
     def inference_failed(self, model: str, backend: str) -> None: ...
 
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None: ...
+
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None: ...
 
     def sample_skipped(self, stream: StreamName, reason: str) -> None: ...
@@ -56,6 +58,8 @@ class StreamFacts(SilentObserver):
         self.drops: Counter[StreamName] = Counter()
         self.reconnects: Counter[StreamName] = Counter()
         self.windows: Counter[tuple[StreamName, Verdict]] = Counter()
+        self.fallen_back: frozenset[str] = frozenset()
+        """Models whose runtime failed while it ran, and that run on the CPU's since."""
 
     def source_fps(self, stream: StreamName, fps: float) -> None:
         self.fps[stream] = fps
@@ -71,6 +75,9 @@ class StreamFacts(SilentObserver):
 
     def window_scored(self, stream: StreamName, verdict: Verdict, fake_probability: float) -> None:  # noqa: ARG002
         self.windows[stream, verdict] += 1
+
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002
+        self.fallen_back = self.fallen_back | {model} if reason == "failed" else self.fallen_back - {model}
 
 
 class FanOut:
@@ -115,6 +122,9 @@ class FanOut:
 
     def inference_failed(self, model: str, backend: str) -> None:
         self._tell("inference_failed", model, backend)
+
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:
+        self._tell("runtime_changed", model, before, after, reason)
 
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
         self._tell("verdict_changed", stream, face)

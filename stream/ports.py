@@ -110,6 +110,9 @@ class Observer(Protocol):
 
     def inference_failed(self, model: str, backend: str) -> None: ...
 
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:
+        """``reason``: ``built`` (an engine came in) | ``failed`` (a runtime was left for the one that always runs)."""
+
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None: ...
 
     def sample_skipped(self, stream: StreamName, reason: str) -> None:

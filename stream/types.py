@@ -142,6 +142,8 @@ class Scene:
     """Camera to score of the newest analysed frame."""
     model: str = ""
     backend: str = ""
+    has_fallen_back: bool = False
+    """Whether ``backend`` stands in for a runtime that failed while it ran."""
     state: StreamState = StreamState.CONNECTING
     frame_wh: tuple[int, int] = (0, 0)
     """Size of the analysed frame, whose pixels the boxes are in; (0, 0): not known."""

@@ -19,7 +19,7 @@ class Builder(Protocol):
 BUILDERS = {
     "tensorrt": "engines.tensorrt.builder:build",
     "tensorrt-rtx": "engines.tensorrt.builder:build_rtx",
-    "openvino-cpu": "engines.runtime.openvino_build:build",
+    "openvino-cpu": "engines.compile.openvino_build:build",
     "onnxruntime-cuda": "engines.compile.onnxruntime_build:build_cuda",
     "onnxruntime-cpu": "engines.compile.onnxruntime_build:build",
 }

@@ -71,6 +71,7 @@ def send_everything(metrics: Observer, text: str) -> None:
     metrics.window_scored(stream, Verdict.FAKE, 0.9)
     metrics.inference(text, text, 3, 0.1)
     metrics.inference_failed(text, text)
+    metrics.runtime_changed(text, text, text, text)
     metrics.verdict_changed(stream, face)
     metrics.sample_skipped(stream, text)
     metrics.sampling_ratio(stream, 0.5)
@@ -198,9 +199,26 @@ def test_an_address_never_becomes_a_label(secret: str) -> None:
     assert value(metrics, "stream_frames_total", stream="other") == 1
 
 
+def test_an_engine_that_comes_in_is_counted_and_named(metrics: Metrics) -> None:
+    metrics.runtime_changed("lite0-gru", "onnxruntime-cpu", "tensorrt", "built")
+    change = {"model": "lite0-gru", "before": "onnxruntime-cpu", "after": "tensorrt"}
+    assert value(metrics, "runtime_changes_total", **change, reason="built") == 1
+    assert value(metrics, "backend_info", model="lite0-gru", backend="onnxruntime-cpu", precision="fp16") == 0
+    metrics.inference("lite0-gru", "tensorrt", 1, 0.001)
+    assert value(metrics, "inference_duration_seconds_count", model="lite0-gru", backend="tensorrt") == 1
+
+
+def test_a_fallback_is_at_zero_before_it_happens(metrics: Metrics) -> None:
+    metrics.add_backend("xception", "tensorrt")
+    change = {"model": "xception", "before": "tensorrt", "after": "onnxruntime-cpu", "reason": "failed"}
+    assert value(metrics, "runtime_changes_total", **change) == 0
+    metrics.runtime_changed("xception", "tensorrt", "onnxruntime-cpu", "failed")
+    assert value(metrics, "runtime_changes_total", **change) == 1
+
+
 def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
-    known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "le"]
+    known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "before", "after", "le"]
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
     board = ["zone", "rail", "gpu"]
@@ -289,6 +307,7 @@ def documented() -> dict[str, tuple[str, frozenset[str], str]]:
 
 
 def test_the_documentation_lists_exactly_the_metrics_that_exist(metrics: Metrics) -> None:
+    metrics.add_backend("xception", "tensorrt")  # only such a one has a fallback
     existing = {}
     for family in text_string_to_metric_families(metrics.scrape()):
         if family.name.startswith("unmask_"):

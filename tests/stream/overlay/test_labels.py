@@ -97,6 +97,12 @@ def test_the_header_warns_of_thinned_sampling_for_as_long_as_it_lasts() -> None:
     assert [cell.text for cell in thinned if cell.warns] == ["sampling 1/2"]
 
 
+def test_the_header_warns_of_a_runtime_that_stands_in_for_a_failed_one() -> None:
+    usual, fallen = (right_bar(replace(scene_of(), has_fallen_back=fell), NOW_NS, STYLE)[-1] for fell in (False, True))
+    assert (usual.text, usual.warns) == ("lite0-gru · onnxruntime", False)
+    assert (fallen.text, fallen.warns) == ("lite0-gru · onnxruntime (fallback)", True)
+
+
 @pytest.mark.parametrize("scale", [0.75, 1.0, 3.0])
 def test_a_bar_has_the_size_it_promises(scale: float) -> None:
     bar = right_bar(scene_of(), NOW_NS, STYLE)
