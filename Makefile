@@ -2,10 +2,10 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test lint types tests engines bench clean
+.PHONY: help demo test lint types tests engines bench gpu-check clean
 
 help:            ## say what can be made
-	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 demo:            ## set up, build engines, and watch a made-up RTSP camera whose second half is a face swap
 	@tools/setup.sh demo
@@ -33,6 +33,10 @@ engines:         ## build engines for this machine
 bench: demo/clip.mp4  ## measure the live path and the overlay on this machine
 	@$(PYTHON) -m bench.overlay
 	@$(PYTHON) -m bench.live
+
+gpu-check:       ## check all that needs a GPU, as one table (REQUIRE_GPU=1: a skipped row fails)
+	@tools/setup.sh test
+	@$(PYTHON) -m bench.gpu_check
 
 demo/clip.mp4:
 	@$(MAKE) --no-print-directory demo

@@ -43,6 +43,7 @@ from stream.metrics import Metrics
 from stream.observers import FanOut, SilentObserver, StreamFacts
 from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.runner import Runner, RunningStream
+from stream.scheduling.plan import StreamPlan
 from stream.scoring.scorer import ModelScorer
 from stream.sources.open import open_source
 from stream.sources.uri import parse_source
@@ -154,7 +155,7 @@ def run_bare(url: str, seconds: float, *, overlaid: bool) -> tuple[Stopwatch, di
     source = open_source(
         name, parse_source(url), observer=observer, video=output if overlaid else None, on_frame=wake.set
     )
-    stream = RunningStream(source, build_analysis(config, parts, name), board)
+    stream = RunningStream(source, build_analysis(config, parts, name, plan=StreamPlan(is_live=True)), board)
     runner = Runner(build_analyzer(config, parts, observer, facts), [stream], [stopwatch], observer, wake=wake)
     runner.start()
     try:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engines.errors import CheckpointError, RuntimeMissingError
+from engines.engine_choice import AUTO, Graph, Opened, open_fastest
+from engines.errors import CheckpointError
 from engines.model_store import SHIPPED, ModelPlace, find_model
 from engines.model_store import SPEC_FILE as SPEC_FILE
-from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.runtime.ports import Backend
 from engines.spec import ModelSpec, PixelSpec, load_spec, verify_files
-from engines.store import BUILT, find_engine, key_for
+from engines.store import BUILT
 
 BACKBONE_FILE, HEAD_FILE = "backbone.onnx", "head.onnx"
 GRAPHS = (BACKBONE_FILE, HEAD_FILE)
@@ -177,8 +177,6 @@ CATALOG = {
     )
 }
 DEFAULT_MODEL = "lite0-gru"
-BACKENDS = {OnnxRuntimeBackend.name: OnnxRuntimeBackend}
-"""What can run a model on this machine, the best first; ``auto`` takes that."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +188,8 @@ class LoadedModel:
     """``crops`` (N, 3, S, S) float32 -> ``features`` (N, F) and, where it has a frame head, ``frame_logit`` (N, 1)."""
     head: Backend
     """``features`` (N, T, F), ``mask`` (N, T) float32 -> ``logit`` (N, 1)."""
+    why: str = ""
+    """Why the backbone runs on what it runs on, in one line."""
 
     def close(self) -> None:
         self.backbone.close()
@@ -226,14 +226,14 @@ def graphs_of(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def open_model(
-    name_or_folder: str = DEFAULT_MODEL, *, backend: str = "auto", threads: int = 0, engines_root: Path = BUILT
+    name_or_folder: str = DEFAULT_MODEL, *, backend: str = AUTO, threads: int = 0, engines_root: Path = BUILT
 ) -> LoadedModel:
     """Check the files against their hashes and load them.
 
-    A current engine under ``engines_root`` (made by build_engines.py) is preferred to the shipped graph.
+    The fastest current engine under ``engines_root`` (made by build_engines.py) is preferred to the shipped graph; an
+    explicit ``backend`` is the backbone's: the head is small and takes what is fastest.
     Raises SpecError, CheckpointError or RuntimeMissingError with one line that says what to do.
     """
-    run = _runtime(backend)
     _refuse_part(name_or_folder)
     folder = model_folder(name_or_folder)
     spec = load_spec(folder / SPEC_FILE)
@@ -241,8 +241,14 @@ def open_model(
     if spec.aggregation is None:
         raise CheckpointError(f"{spec.name} gives features only and cannot score: use a model with a head")
     verify_files(folder, spec, GRAPHS)
-    backbone, head = (_fastest(spec, folder / file, engines_root) for file in GRAPHS)
-    return LoadedModel(spec, run(backbone, threads=threads), run(head, threads=1))
+    backbone = _opened(spec, folder / BACKBONE_FILE, engines_root, backend, threads)
+    head = _opened(spec, folder / HEAD_FILE, engines_root, AUTO, 1)
+    return LoadedModel(spec, backbone.backend, head.backend, backbone.why)
+
+
+def graph_of(spec: ModelSpec, folder: Path, file: str) -> Graph:
+    """One of a model's graphs, as engines are keyed by it."""
+    return Graph(spec.name, file, folder / file, spec.files[file])
 
 
 def _without_weights(name: str) -> str:
@@ -261,12 +267,5 @@ def _refuse_part(name: str) -> None:
         raise CheckpointError(f"{name} {does} and cannot score by itself: use {row.use_instead}")
 
 
-def _runtime(backend: str) -> type[OnnxRuntimeBackend]:
-    known = {"auto": next(iter(BACKENDS.values())), **BACKENDS}
-    if backend not in known:
-        raise RuntimeMissingError(f"no backend {backend!r} on this machine: use one of {', '.join(known)}")
-    return known[backend]
-
-
-def _fastest(spec: ModelSpec, graph: Path, engines_root: Path) -> Path:
-    return find_engine(engines_root, key_for(spec.name, graph, spec.files[graph.name])) or graph
+def _opened(spec: ModelSpec, path: Path, root: Path, backend: str, threads: int) -> Opened:
+    return open_fastest(graph_of(spec, path.parent, path.name), backend=backend, threads=threads, root=root)

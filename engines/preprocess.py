@@ -40,6 +40,15 @@ class BoxGeometry:
     """How far the box's centre lies above the crop's centre, as a fraction of the crop's side."""
 
 
+@dataclass(frozen=True)
+class Levels:
+    """How a network takes bytes: (byte - mean) / std, per channel in its own colour order."""
+
+    colour: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
 @dataclass(frozen=True, repr=False)
 class Planes:
     """Views of a decoded 4:2:0 frame, never copies. ``width`` and ``height`` are the luma's."""
@@ -63,6 +72,14 @@ class Planes:
         return f"Planes({self.width}x{self.height}, {'I420' if len(self.chroma) == 2 else 'NV12'}, {self.matrix})"
 
 
+@dataclass(frozen=True)
+class FaceView:
+    """A face's square on a borrowed frame."""
+
+    planes: Planes
+    square: Square
+
+
 def square_from_box(xyxy: tuple[float, float, float, float], geometry: BoxGeometry, margin: float = 1.0) -> Square:
     """The training crop's frame around a detector's box; ``margin`` widens it."""
     x1, y1, x2, y2 = xyxy
@@ -77,10 +94,17 @@ def crop_rgb(rgb: Bytes, square: Square, size: int) -> Bytes:
 
 def crop_planes(planes: Planes, square: Square, size: int) -> Bytes:
     """Cut ``square`` from YUV planes: (size, size, 3) RGB, equal to crop_rgb on the converted frame up to rounding."""
-    left, top, extent = (2 * value for value in _corner(square, step=2))  # on the chroma grid: planes stay aligned
+    left, top, extent = (2 * value for value in chroma_corner(square))
     luma = _cut(planes.y, left, top, extent, size)
     chroma = [_cut(plane, left // 2, top // 2, extent // 2, size) for plane in planes.chroma]
     return _rgb(luma, chroma, planes)
+
+
+def crop_grey(planes: Planes, square: Square, size: int) -> Bytes:
+    """(size, size) brightness of what ``crop_planes`` cuts, on the scale of RGB: for whoever needs no colour."""
+    left, top, extent = (2 * value for value in chroma_corner(square))
+    luma = _cut(planes.y, left, top, extent, size)
+    return luma if planes.full_range else np.asarray(cv2.LUT(luma, _FROM_LIMITED), np.uint8)
 
 
 def reduced_rgb(planes: Planes, size_wh: tuple[int, int]) -> Bytes:
@@ -91,7 +115,11 @@ def reduced_rgb(planes: Planes, size_wh: tuple[int, int]) -> Bytes:
 
 def rgb_from_yuv444(yuv: Bytes, matrix: str, full_range: bool) -> Bytes:
     """(H, W, 3) Y, U, V to RGB by ITU-R BT.601 or BT.709, limited or full range."""
-    return np.asarray(cv2.transform(yuv, _YUV_TO_RGB[matrix, full_range]), dtype=np.uint8)
+    return np.asarray(cv2.transform(yuv, YUV_TO_RGB[matrix, full_range]), dtype=np.uint8)
+
+
+def levels_of(pixels: PixelSpec) -> Levels:
+    return Levels(pixels.colour, pixels.mean, pixels.std)
 
 
 def normalise(crops: Sequence[Bytes], pixels: PixelSpec) -> Floats:
@@ -101,6 +129,11 @@ def normalise(crops: Sequence[Bytes], pixels: PixelSpec) -> Floats:
         batch = batch[..., ::-1]
     mean, std = (np.asarray(values, np.float32) for values in (pixels.mean, pixels.std))
     return np.ascontiguousarray(((batch - mean) / std).transpose(0, 3, 1, 2))
+
+
+def chroma_corner(square: Square) -> tuple[int, int, int]:
+    """Left, top and side in chroma samples: cuts from planes lie on this grid, so that the planes stay aligned."""
+    return _corner(square, step=2)
 
 
 def _corner(square: Square, step: int = 1) -> tuple[int, int, int]:
@@ -151,8 +184,11 @@ def _conversion(kr: float, kb: float, full_range: bool) -> NDArray[np.float32]:
     return np.hstack([linear, offset[:, None]]).astype(np.float32)
 
 
-_YUV_TO_RGB = {
+YUV_TO_RGB = {
     (name, full): _conversion(kr, kb, full)
     for name, kr, kb in (("bt601", 0.299, 0.114), ("bt709", 0.2126, 0.0722))
     for full in (False, True)
 }
+"""(matrix, full range) to the (3, 4) map."""
+_FROM_LIMITED = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Limited-range luma to grey."""

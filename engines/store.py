@@ -1,7 +1,7 @@
 """Engines built for this machine: where they lie, what their manifests say, and whether one is current.
 
-An engine is keyed by everything that could make it wrong: the source graph's hash, the runtime's full version and the
-processor. ``find_engine`` trusts only what a manifest names with its hash.
+An engine is code-like: only what a manifest names with its hash is loaded, and only when the manifest's key is the one
+that this machine would build today. The key holds everything that could make an engine wrong.
 """
 
 from __future__ import annotations
@@ -9,32 +9,78 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, Literal
 
-import onnxruntime as ort
+from engines.runtime.ports import TensorSpec
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 BUILT = Path(__file__).parent / "built"
-FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+FORMAT = 2
+RECIPE = "1"
+"""Counts up when engines must be built anew because the way they are built has changed."""
 
 
 @dataclass(frozen=True)
 class EngineKey:
-    """What an engine was made from and for."""
+    """What an engine was made from, how, and for what."""
 
     model: str
+    """A model's or a face detector's name."""
     graph: str
     """File name of the source graph, such as ``backbone.onnx``."""
     source_sha256: str
     runtime: str
-    """Name and full version."""
+    """Of the closed set in ``engines.runtime.table``."""
+    runtime_version: str
+    """In full: another one builds anew."""
     machine: str
-    """Architecture and processor model."""
+    """Processor, or GPU with its SM (and L4T on a Jetson), or the SMs that an ahead-of-time build is for."""
+    precision: Precision = "fp32"
+    batches: tuple[int, ...] = (1,)
+    """Smallest, usual and largest batch that it is made for; runtimes that take any batch are timed at these."""
+    options: tuple[str, ...] = ()
+    """Choices that change the engine, each ``name=value``, sorted: ``dla=0``, ``calibration=<sha256>``, …"""
+    recipe: str = RECIPE
 
     @property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one call, in milliseconds, on the machine that built it."""
+
+    batch: int
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an engine's answers lie from the reference's, over all parity inputs."""
+
+    reference: str
+    """Runtime that gave the reference, such as ``torch-cpu`` or ``onnxruntime-cpu``."""
+    inputs: int
+    """Items compared."""
+    max_logit_delta: float
+    """Largest |difference| of a logit; of a graph without one, of any output relative to its spread."""
+    limit: float
+    """What this precision may differ by."""
+    verdict_flips: int = 0
+    """Items whose logit changed sides by more than noise: see ``engines.export.parity``."""
+    rank_correlation: float | None = None
+    """Spearman's, over the real crops' logits; None with too few of them."""
+    auc_before: float | None = None
+    auc_after: float | None = None
+    """On a labelled calibration set; None without one."""
 
 
 @dataclass(frozen=True)
@@ -43,62 +89,101 @@ class Manifest:
 
     key: EngineKey
     engine_file: str
-    engine_sha256: str
-    max_delta: float
-    """Largest absolute difference of any output against the source graph, on the parity inputs."""
-    p50_ms: float
-    p95_ms: float
-    """Of one item, on the machine that built it."""
+    files: Mapping[str, str]
+    """File name -> SHA-256 of every file of the engine."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: Parity
+    timings: tuple[Timing, ...]
+    """One for each batch of the key."""
+    toolchain: Mapping[str, str] = field(default_factory=dict)
+    """Versions and names for people: tool, CUDA, driver, GPU, L4T, ONNX, …"""
+    promise: Mapping[str, Any] = field(default_factory=dict)
+    """The spec's ``pixels`` and ``calibration`` as they were, for whoever finds the engine alone."""
     format: int = FORMAT
 
-
-def key_for(model: str, graph: Path, source_sha256: str) -> EngineKey:
-    """The key of ``graph`` on this machine with this ONNX Runtime."""
-    return EngineKey(model, graph.name, source_sha256, f"onnxruntime-cpu {ort.__version__}", _machine())
+    @property
+    def p50_ms(self) -> float:
+        """Of the smallest batch."""
+        return self.timings[0].p50_ms
 
 
 def engine_folder(root: Path, key: EngineKey) -> Path:
-    return root / key.model / f"{Path(key.graph).stem}-{key.digest}"
+    return root / key.model / f"{Path(key.graph).stem}-{key.runtime}-{key.precision}-{key.digest}"
 
 
 def find_engine(root: Path, key: EngineKey) -> Path | None:
-    """The engine file when its manifest fits ``key`` and its hash holds; None means: use the source graph."""
-    manifest = read_manifest(engine_folder(root, key))
-    if manifest is None or manifest.key != key:
+    """The engine file when its manifest fits ``key`` and all hashes hold; None means: use the source graph."""
+    folder = engine_folder(root, key)
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.key != key or damaged(folder, manifest):
         return None
-    engine = engine_folder(root, key) / manifest.engine_file
-    return engine if engine.is_file() and sha256_of(engine) == manifest.engine_sha256 else None
+    return folder / manifest.engine_file
+
+
+def manifests_under(root: Path) -> list[tuple[Path, Manifest]]:
+    """Every engine folder below ``root`` with a manifest that can be read, sorted by name."""
+    folders = sorted(path.parent for path in root.rglob(MANIFEST_FILE) if not _is_hidden(path.relative_to(root)))
+    found = ((folder, read_manifest(folder)) for folder in folders)
+    return [(folder, manifest) for folder, manifest in found if manifest is not None]
+
+
+def damaged(folder: Path, manifest: Manifest) -> list[str]:
+    """Files that are missing or differ from their hash; [] when the engine is whole."""
+    return [name for name, sha256 in manifest.files.items() if _digest(folder / name) != sha256]
+
+
+def differences(built: EngineKey, here: EngineKey) -> list[str]:
+    """What of ``built`` does not fit this machine, a line each: ``runtime_version: built with 10.3, here 10.7``."""
+    pairs = ((item.name, getattr(built, item.name), getattr(here, item.name)) for item in fields(EngineKey))
+    return [f"{name}: built with {then}, here {now}" for name, then, now in pairs if then != now]
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """None when there is no manifest, or one that this version cannot read."""
     try:
-        fields = json.loads((folder / "manifest.json").read_bytes())
-        manifest = Manifest(**{**fields, "key": EngineKey(**fields["key"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = _manifest(json.loads((folder / MANIFEST_FILE).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return manifest if manifest.format == FORMAT else None
+    names = (manifest.engine_file, *manifest.files)
+    is_plain = all(Path(name).name == name and name not in ("", ".", "..") for name in names)
+    return manifest if manifest.format == FORMAT and is_plain and manifest.engine_file in manifest.files else None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Last of all, by rename: an engine without a manifest is never picked up."""
-    partial = folder / "manifest.json.partial"
+    partial = folder / f"{MANIFEST_FILE}.partial"
     partial.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-    os.replace(partial, folder / "manifest.json")
+    os.replace(partial, folder / MANIFEST_FILE)
 
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _machine() -> str:
-    return f"{platform.machine()} {_processor()}"
+def _is_hidden(path: Path) -> bool:
+    """Inside a folder that is still being built."""
+    return any(part.startswith(".") for part in path.parts)
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return hashlib.sha256("\n".join(names[:2]).encode()).hexdigest()[:12] if names else platform.processor()
+def _digest(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
+
+
+def _manifest(raw: dict[str, Any]) -> Manifest:
+    return Manifest(
+        **{
+            **raw,
+            "key": EngineKey(
+                **{**raw["key"], "batches": tuple(raw["key"]["batches"]), "options": tuple(raw["key"]["options"])}
+            ),
+            "inputs": tuple(_tensor(item) for item in raw["inputs"]),
+            "outputs": tuple(_tensor(item) for item in raw["outputs"]),
+            "parity": Parity(**raw["parity"]),
+            "timings": tuple(Timing(**item) for item in raw["timings"]),
+        }
+    )
+
+
+def _tensor(raw: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(**{**raw, "shape": tuple(raw["shape"])})

@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,18 +18,20 @@ from stream.config import AppConfig, Display, StreamConfig
 from stream.errors import OutputError, UsageError, WindowLostError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.gst.recording import find_window_sink
+from stream.jetson_stats import BoardSampler, open_board_reader
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.overlay import OverlayStyle
-from stream.parts import Parts, build_analysis, build_analyzer, open_parts
+from stream.parts import Parts, build_analysis, build_analyzer, open_parts, plan_of
 from stream.ports import Observer, Sink
 from stream.runner import Runner, RunningStream
+from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
 from stream.sources.file import FileSource
 from stream.sources.live import RetryPolicy
 from stream.sources.open import open_source
 from stream.sources.uri import SourceUri, parse_source
-from stream.types import StreamName
+from stream.types import StreamName, StreamState
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +77,14 @@ def watch(
     parts: Parts | None = None,
     on_started: Callable[[Started], None] = lambda _: None,
     on_playing: Callable[[Playing], None] = lambda _: None,
+    service: ServiceNotify | None = None,
 ) -> WatchResult:
     """Watch until the sources end, ``stop`` is set, or the configured duration is over.
 
     ``sinks`` are fed besides the configured ones and closed here; ``observers`` are told besides the metrics; ``parts``
-    are used in place of the configured model and detector, and stay the caller's to close. Raises UnmaskError before
-    any thread starts when the configuration cannot be met, and afterwards when the model is lost; outputs are finished
-    in every case.
+    are used in place of the configured model and detector, and stay the caller's to close. ``service`` is told when
+    everything runs, that the analysis is alive, and when the end begins. Raises UnmaskError before any thread starts
+    when the configuration cannot be met, and afterwards when the model is lost; outputs are finished in every case.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with ExitStack() as closing:
@@ -89,7 +93,7 @@ def watch(
         run = _Run(config, closing, sinks, observers, parts)
         run.start()
         on_started(run.started)
-        run.wait(stop or threading.Event(), on_playing)
+        run.wait(stop or threading.Event(), on_playing, service or ServiceNotify())
     return run.result()
 
 
@@ -134,11 +138,15 @@ class _Run:
         self._closing.callback(self._close_sources)  # last in, first closed: sources, then outputs, then sinks
         self._runner.start()
 
-    def wait(self, stop: threading.Event, on_playing: Callable[[Playing], None]) -> None:
+    def wait(self, stop: threading.Event, on_playing: Callable[[Playing], None], service: ServiceNotify) -> None:
         """Until the first of: all streams over, ``stop``, the duration."""
+        service.ready()
         deadline = math.inf if self._config.duration_s is None else time.monotonic() + self._config.duration_s
         while not (stop.is_set() or self._runner.finished.wait(POLL_S) or time.monotonic() >= deadline):
             self._tell_playing(on_playing)
+            service.status(_status([stream.state for stream in self._streams]))
+            service.alive(self._runner.rounds)
+        service.stopping()
         self._runner.stop()
         self._runner.join()
 
@@ -185,12 +193,16 @@ class _Run:
         self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
             return None
+        sampler = BoardSampler(open_board_reader)
+        self._closing.callback(sampler.close)
+        self._metrics.add_board(sampler.newest)
         server = self._metrics.serve(self._config.metrics.host, self._config.metrics.port)
         self._closing.callback(server.close)
         return server.url
 
     def _open(self, stream: StreamConfig, uri: SourceUri) -> RunningStream:
         name, board = StreamName(stream.name), SceneBoard()
+        plan = plan_of(stream, self._parts.model.spec, is_live=uri.is_live)
         output = self._open_output(stream, uri, board)
         source = open_source(
             name,
@@ -201,7 +213,7 @@ class _Run:
             retry=_retry(self._config),
         )
         self._closing.callback(source.close)
-        return RunningStream(source, build_analysis(self._config, self._parts, name), board)
+        return RunningStream(source, build_analysis(self._config, self._parts, name, plan=plan), board)
 
     def _open_output(self, stream: StreamConfig, uri: SourceUri, board: SceneBoard) -> VideoOutput | None:
         targets = _targets(self._config, stream, has_window=self._has_window)
@@ -224,6 +236,13 @@ class _Run:
         self._runner.stop()
         for stream in self._streams:
             stream.source.close()
+
+
+def _status(states: Sequence[StreamState]) -> str:
+    """Such as ``3 streams: 2 playing, 1 reconnecting``."""
+    counts = Counter(state.value for state in states)
+    told = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return f"{len(states)} stream{'s' if len(states) != 1 else ''}: {told}"
 
 
 def _address(stream: StreamConfig) -> SourceUri:

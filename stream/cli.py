@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -303,14 +304,22 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
 def _watch(options: argparse.Namespace) -> int:
     from stream.app import watch
     from stream.observers import StreamFacts
+    from stream.service_notify import ServiceNotify
     from stream.sinks.table import TableSink
     from stream.watch_options import watch_config
 
     config = watch_config(options)
     facts = StreamFacts()
     with _stopping_on_signals() as stop:
-        table = TableSink(drops=facts.drops)
-        result = watch(config, stop=stop, sinks=[table], observers=[facts], on_started=_say_where, on_playing=_say_what)
+        result = watch(
+            config,
+            stop=stop,
+            sinks=[TableSink(drops=facts.drops)],
+            observers=[facts],
+            on_started=_say_where,
+            on_playing=_say_what,
+            service=ServiceNotify.from_environment(os.environ),
+        )
     for failure in result.failures:
         print(f"unmask: {failure}", file=sys.stderr)
     return result.exit_code

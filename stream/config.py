@@ -30,6 +30,7 @@ from pydantic import (
 from engines.spec import ModelSpec
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.errors import UsageError
+from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -102,6 +103,12 @@ class StreamDefaults(_Section):
     """File that holds the password and nothing else."""
     restream: bool = True
     """Whether this stream is served when ``restream`` is enabled."""
+    priority: Literal["high", "normal", "low"] = "normal"
+    """A live stream's turns when not all can be served; under overload low is thinned out first and high last."""
+    sample_every: Annotated[int, Field(ge=1)] = 1
+    """Of a live stream's faces every n-th slot is sampled, the others are masked."""
+    detect_rate_hz: Positive | None = None
+    """Looks for faces a second in place of ``detector.rate_hz``."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> StreamDefaults:
@@ -161,7 +168,8 @@ class ModelConfig(_Section):
     """A catalog name; None takes the default model."""
     folder: Path | None = None
     """A model's own folder (spec.json and its graphs) in place of a catalog name."""
-    backend: Literal["auto", "onnxruntime-cpu"] = "auto"
+    backend: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino-cpu", "onnxruntime-cpu"] = "auto"
+    """What runs it; ``auto``: the fastest engine that was built for this machine, or else ONNX Runtime on the CPU."""
     threads: Annotated[int, Field(ge=0)] = 0
     """For inference; 0 takes half the cores, so that video keeps the others."""
 
@@ -223,6 +231,23 @@ class ScoringConfig(_Section):
             raise UsageError(f"scoring: {error}: change one of them") from None
 
 
+class AnalysisConfig(_Section):
+    """How live streams share the one analysis thread; files are always analysed whole."""
+
+    batch_window_ms: Annotated[float, Field(ge=0, le=200)] = 2.0
+    """How long a due frame waits for those of other streams that fall due; 0: not at all."""
+    max_batch: Annotated[int, Field(ge=1)] = MAX_BATCH
+    """Crops of live streams in one step: what is left over waits for a later frame, or is masked and counted."""
+    max_detections: Annotated[int, Field(ge=1)] = 4
+    """Frames of live streams that are searched in one step."""
+    busy_above: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of its time that the thread may work before sampling is thinned out; 1: never."""
+    calm_every: Annotated[int, Field(ge=1)] = 2
+    """Of a face that has long been real every n-th slot is sampled; 1: all."""
+    calm_after_s: NotNegative = 3.0
+    """How long that is."""
+
+
 class RestreamConfig(_Section):
     """The overlaid video as an RTSP server: rtsp://host:port/NAME."""
 
@@ -266,6 +291,7 @@ class AppConfig(_Section):
     tracker: TrackerConfig = TrackerConfig()
     quality: QualityConfig = QualityConfig()
     scoring: ScoringConfig = ScoringConfig()
+    analysis: AnalysisConfig = AnalysisConfig()
     display: Display = "auto"
     """A window for each stream: ``auto`` opens one where there is a display, ``true`` insists, ``false`` opens none."""
     save: Path | None = None

@@ -11,7 +11,7 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,21 +26,27 @@ from prometheus_client import (
     generate_latest,
     start_http_server,
 )
+from prometheus_client.core import GaugeMetricFamily
 
 from stream.errors import OutputError
-from stream.types import SOURCE_REASONS, FaceScore, QualityReason, StreamName, StreamState, Verdict
+from stream.scheduling.sampling import SkipReason
+from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason, StreamName, StreamState, Verdict
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9108
 OTHER = "other"
+STANDS_IN = "onnxruntime-cpu"
+"""What takes over from a runtime that fails: that change is at 0 from the start."""
 LATENCY_STAGES = ("decode", "detect", "embed", "head", "overlay", "e2e")
 DROP_STAGES = ("analysis", "video")
-DROP_REASONS = ("newer_frame", "error")
+DROP_REASONS = ("newer_frame", "turn", "error")
 QUALITY_REASONS = tuple(reason.value for reason in QualityReason)
+SKIP_REASONS = tuple(reason.value for reason in SkipReason)
 VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """From a drawn overlay (0.3 ms) to a stalled camera."""
 PROBABILITIES = tuple(step / 10 for step in range(1, 11))
+RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 _no_created_series: Callable[[], None] = disable_created_metrics
@@ -60,10 +66,12 @@ class Metrics:
         _no_created_series()  # a time stamp beside every counter doubles a scrape and tells nobody anything
         self._wall_clock = wall_clock
         self._streams: set[str] = set()
-        self._backends: set[tuple[str, str]] = set()
+        self._backends: dict[tuple[str, str], str] = {}
+        """(model, backend) -> precision."""
         self._add_stream_series()
         self._add_frame_series()
         self._add_face_series()
+        self._add_sampling_series()
         self._add_inference_series()
         self._add_process_series()
 
@@ -72,23 +80,30 @@ class Metrics:
         if not _PLAIN_NAME.fullmatch(stream):
             return
         self._streams.add(stream)
-        for gauge in (self._last_frame, self._source_fps, self._faces):
+        for gauge in (self._last_frame, self._source_fps, self._faces, self._sampling):
             gauge.labels(stream)
         self._frames.labels(stream)
         self._show_state(stream, None)
         _start(self._drops, [(stream, stage, reason) for stage in DROP_STAGES for reason in DROP_REASONS])
         _start(self._reconnects, [(stream, reason) for reason in SOURCE_REASONS])
         _start(self._rejected, [(stream, reason) for reason in QUALITY_REASONS])
+        _start(self._skipped, [(stream, reason) for reason in SKIP_REASONS])
         _start(self._windows, [(stream, verdict) for verdict in VERDICTS])
 
     def add_backend(self, model: str, backend: str, precision: str = "fp32") -> None:
         """Name a graph that runs (``lite0-gru``, ``centerface``, …) and what runs it."""
         if not all(_PLAIN_NAME.fullmatch(value) for value in (model, backend, precision)):
             return
-        self._backends.add((model, backend))
+        self._backends[model, backend] = precision
         self._backend_info.labels(model, backend, precision).set(1)
         for metric in (self._inference_s, self._batch_size, self._inference_errors):
             metric.labels(model, backend)
+        if backend != STANDS_IN:
+            self._runtime_changes.labels(model, backend, STANDS_IN, "failed")
+
+    def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
+        """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
+        self.registry.register(_Board(newest))
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -146,8 +161,27 @@ class Metrics:
     def inference_failed(self, model: str, backend: str) -> None:
         self._inference_errors.labels(*self._known_backend(model, backend)).inc()
 
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:
+        if (model, before) not in self._backends:
+            self._runtime_changes.labels(OTHER, OTHER, OTHER, _one_of(reason, RUNTIME_REASONS)).inc()
+            return
+        precision = self._backends[model, before]
+        self._backend_info.labels(model, before, precision).set(0)
+        self.add_backend(model, after)
+        now = self._known_backend(model, after)[1]
+        self._runtime_changes.labels(model, before, now, _one_of(reason, RUNTIME_REASONS)).inc()
+
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
         """Not counted: a change is an alert's business."""
+
+    def sample_skipped(self, stream: StreamName, reason: str) -> None:
+        self._skipped.labels(self._known(stream), _one_of(reason, SKIP_REASONS)).inc()
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None:
+        self._sampling.labels(self._known(stream)).set(ratio)
+
+    def overload_level(self, level: int) -> None:
+        self._overload.set(level)
 
     def _add_stream_series(self) -> None:
         make = self.registry
@@ -204,6 +238,24 @@ class Metrics:
             buckets=PROBABILITIES,
         )
 
+    def _add_sampling_series(self) -> None:
+        make = self.registry
+        self._skipped = Counter(
+            "unmask_samples_skipped",
+            "Slots of faces in view that were left empty, by reason; poor pictures are counted as rejected",
+            ["stream", "reason"],
+            registry=make,
+        )
+        self._sampling = Gauge(
+            "unmask_sampling_ratio",
+            "Share of a face's slots that are sampled, calm faces aside: 1, 0.5, 0.33, …; 0 before the start",
+            ["stream"],
+            registry=make,
+        )
+        self._overload = Gauge(
+            "unmask_overload_level", "Rungs by which sampling is thinned out; 0: the machine keeps up", registry=make
+        )
+
     def _add_inference_series(self) -> None:
         make, labels = self.registry, ["model", "backend"]
         self._inference_s = Histogram(
@@ -219,6 +271,12 @@ class Metrics:
         self._inference_errors = Counter("unmask_inference_errors", "Batches that failed", labels, registry=make)
         self._backend_info = Gauge(
             "unmask_backend_info", "1 for each model and detector that is loaded", [*labels, "precision"], registry=make
+        )
+        self._runtime_changes = Counter(
+            "unmask_runtime_changes",
+            "Changes of a model's runtime while it ran: an engine came in, or a runtime failed",
+            ["model", "before", "after", "reason"],
+            registry=make,
         )
 
     def _add_process_series(self) -> None:
@@ -238,6 +296,49 @@ class Metrics:
 
     def _known_backend(self, model: str, backend: str) -> tuple[str, str]:
         return (model, backend) if (model, backend) in self._backends else (OTHER, OTHER)
+
+
+class _Board:
+    """The board's gauges, made at each scrape: a value that is no longer known is gone, not stale."""
+
+    def __init__(self, newest: Callable[[], BoardReading | None]) -> None:
+        self._newest = newest
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        reading = self._newest()
+        if reading is not None:
+            yield from (family for family in _board_families(reading) if family.samples)
+
+
+def _board_families(board: BoardReading) -> tuple[GaugeMetricFamily, ...]:
+    """The board's own values have an empty ``gpu``, which to Prometheus is none."""
+    celsius = GaugeMetricFamily(
+        "unmask_board_temperature_celsius", "The hottest sensor of a zone", labels=["zone", "gpu"]
+    )
+    watts = GaugeMetricFamily("unmask_board_power_watts", "Power drawn through a rail", labels=["rail", "gpu"])
+    load = GaugeMetricFamily("unmask_board_gpu_load_ratio", "Share of time the GPU is busy, 0 to 1", labels=["gpu"])
+    used = GaugeMetricFamily(
+        "unmask_board_memory_used_bytes", "Used memory: of a GPU, or what CPU and GPU share", labels=["gpu"]
+    )
+    total = GaugeMetricFamily(
+        "unmask_board_memory_total_bytes", "All memory: of a GPU, or what CPU and GPU share", labels=["gpu"]
+    )
+    rows: list[tuple[GaugeMetricFamily, list[str], float | None]] = [
+        *((celsius, [zone, ""], value) for zone, value in board.celsius.items()),
+        *((watts, [rail, ""], value) for rail, value in board.watts.items()),
+        (load, [""], board.load),
+        (used, [""], board.memory_used_bytes),
+        (total, [""], board.memory_total_bytes),
+    ]
+    for gpu in board.gpus:
+        number = str(gpu.number)
+        rows += [(celsius, ["gpu", number], gpu.celsius), (watts, ["total", number], gpu.watts)]
+        rows += [(load, [number], gpu.load), (used, [number], gpu.memory_used_bytes)]
+        rows += [(total, [number], gpu.memory_total_bytes)]
+    for family, labels, value in rows:
+        if value is not None:
+            family.add_metric(labels, value)
+    return celsius, watts, load, used, total
 
 
 class MetricsServer:

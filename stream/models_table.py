@@ -9,9 +9,10 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
-from engines.catalog import BACKENDS, CATALOG, DEFAULT_MODEL, SPEC_FILE, CatalogRow
+from engines.catalog import CATALOG, DEFAULT_MODEL, SPEC_FILE, CatalogRow
 from engines.errors import SpecError
 from engines.model_store import find_model
+from engines.runtime.table import runtimes_here
 from engines.spec import load_spec
 
 AUC = "val_frame_auc"
@@ -84,7 +85,7 @@ def _row(row: CatalogRow) -> ModelRow:
         parameters=row.parameters,
         input_size=row.input_size if spec is None or row.input_size is None else spec.pixels.size,
         features=row.feature_dim,
-        runtimes=tuple(BACKENDS),
+        runtimes=runtimes_here(),
         weights="none" if place is None else place.owner,
         measured=measured,
         auc=measured.get(AUC),

@@ -35,7 +35,15 @@ class SilentObserver:
 
     def inference_failed(self, model: str, backend: str) -> None: ...
 
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None: ...
+
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None: ...
+
+    def sample_skipped(self, stream: StreamName, reason: str) -> None: ...
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None: ...
+
+    def overload_level(self, level: int) -> None: ...
 
 
 class StreamFacts(SilentObserver):
@@ -50,6 +58,8 @@ class StreamFacts(SilentObserver):
         self.drops: Counter[StreamName] = Counter()
         self.reconnects: Counter[StreamName] = Counter()
         self.windows: Counter[tuple[StreamName, Verdict]] = Counter()
+        self.fallen_back: frozenset[str] = frozenset()
+        """Models whose runtime failed while it ran, and that run on the CPU's since."""
 
     def source_fps(self, stream: StreamName, fps: float) -> None:
         self.fps[stream] = fps
@@ -65,6 +75,9 @@ class StreamFacts(SilentObserver):
 
     def window_scored(self, stream: StreamName, verdict: Verdict, fake_probability: float) -> None:  # noqa: ARG002
         self.windows[stream, verdict] += 1
+
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002
+        self.fallen_back = self.fallen_back | {model} if reason == "failed" else self.fallen_back - {model}
 
 
 class FanOut:
@@ -110,5 +123,17 @@ class FanOut:
     def inference_failed(self, model: str, backend: str) -> None:
         self._tell("inference_failed", model, backend)
 
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:
+        self._tell("runtime_changed", model, before, after, reason)
+
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None:
         self._tell("verdict_changed", stream, face)
+
+    def sample_skipped(self, stream: StreamName, reason: str) -> None:
+        self._tell("sample_skipped", stream, reason)
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None:
+        self._tell("sampling_ratio", stream, ratio)
+
+    def overload_level(self, level: int) -> None:
+        self._tell("overload_level", level)

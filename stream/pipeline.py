@@ -14,11 +14,14 @@ from typing import TypeVar
 import numpy as np
 
 from engines.errors import InferenceError
-from engines.preprocess import Bytes, Square, crop_planes, square_from_box
+from engines.preprocess import Bytes, FaceView, Square, crop_grey, crop_planes, square_from_box
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.motion import Motion
 from stream.observers import StreamFacts
 from stream.ports import Clock, FaceDetector, FaceTracker, Observer
+from stream.scheduling.plan import StreamPlan
+from stream.scheduling.sampling import SkipReason
+from stream.scheduling.scheduler import Moment, OpenSlot, Scheduler, SchedulingPolicy
 from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
 from stream.types import (
@@ -44,8 +47,10 @@ class StreamAnalysis:
     name: StreamName
     tracker: FaceTracker
     book: TrackBook
+    plan: StreamPlan = field(default_factory=StreamPlan)
     segment: int | None = None
-    detected_pts_ns: int | None = None
+    looked: Moment | None = None
+    """The frame that was last searched for faces."""
     qualities: dict[TrackId, QualityReason | None] = field(default_factory=dict)
     verdicts: dict[TrackId, Verdict] = field(default_factory=dict)
     motion: Motion = field(default_factory=Motion)
@@ -53,7 +58,7 @@ class StreamAnalysis:
     def begin(self, segment: int) -> None:
         """Forget everything that must not span a reconnect, a PTS jump or a resolution change."""
         self.segment = segment
-        self.detected_pts_ns = None
+        self.looked = None
         self.qualities.clear()
         self.verdicts.clear()
         self.motion = Motion()
@@ -68,6 +73,7 @@ class _DueFace:
     stream: StreamAnalysis
     track_id: TrackId
     pts_ns: int
+    view: FaceView
     crop: Bytes
 
 
@@ -80,6 +86,9 @@ class _Looked:
     tracks: tuple[TrackedFace, ...]
     scored: set[TrackId] = field(default_factory=set)
     """Tracks whose window was scored in this step."""
+
+    def track(self, track_id: TrackId) -> TrackedFace:
+        return next(track for track in self.tracks if track.track_id == track_id)
 
 
 class Analyzer:
@@ -94,38 +103,43 @@ class Analyzer:
         *,
         detect_period_s: float,
         quality: QualityLimits,
+        scheduling: SchedulingPolicy | None = None,
         clock: Clock = time.monotonic_ns,
     ) -> None:
         self._detector = detector
         self._scorer = scorer
         self._observer = observer
         self._facts = facts
-        self._detect_period_ns = round(detect_period_s * 1e9)
+        self.scheduler = Scheduler(scorer.spec.window, round(detect_period_s * 1e9), scheduling)
         self._quality = quality
         self._clock = clock
 
     def is_due(self, stream: StreamAnalysis, frame: Frame) -> bool:
         """Whether this frame is one to look at; the others are shown, not analysed."""
-        last = stream.detected_pts_ns
-        if last is None or stream.segment != frame.segment:
+        self.scheduler.join(stream.name, stream.plan)
+        if stream.looked is None or stream.segment != frame.segment:
             return True
-        return frame.pts_ns - last >= self._detect_period_ns
+        return self.scheduler.is_look_due(stream.name, stream.looked, Moment(frame.pts_ns, frame.arrived_ns))
 
     def step(self, batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
         """Analyse due frames, at most one per stream; one scene each. Raises InferenceError when the model fails."""
-        looked = [self._look(stream, frame) for stream, frame in batch]
-        due = [face for view in looked for face in self._due_faces(view)]
-        self._embed(due)
+        try:
+            looked = [self._look(stream, frame) for stream, frame in batch]
+            self._embed(self._due_faces(looked))
+        finally:
+            self._scorer.forget_frames()
         self._score(looked)
         return tuple(self._scene(view) for view in looked)
 
     def _look(self, stream: StreamAnalysis, frame: Frame) -> _Looked:
+        self.scheduler.join(stream.name, stream.plan)
         if stream.segment != frame.segment:
             stream.begin(frame.segment)
+            self.scheduler.begin_segment(stream.name)
         began = self._clock()
         faces = self._detect(frame)
         self._took([stream], "detect", 1, began)
-        stream.detected_pts_ns = frame.pts_ns
+        stream.looked = Moment(frame.pts_ns, frame.arrived_ns)
         tracks = stream.tracker.update(faces, frame.pts_ns)
         self._observer.faces_tracked(stream.name, len(tracks))
         return _Looked(stream, frame, tracks)
@@ -134,25 +148,37 @@ class Analyzer:
         detector = self._detector
         return self._infer((detector.name, detector.backend_name), lambda: detector.detect(frame))
 
-    def _due_faces(self, view: _Looked) -> list[_DueFace]:
-        seen = [track for track in view.tracks if track.detected]
-        due = set(view.stream.book.due([track.track_id for track in seen], view.frame.pts_ns))
+    def _due_faces(self, looked: Sequence[_Looked]) -> list[_DueFace]:
+        """Crops of the faces whose turn it is, of all streams, as many as one step takes."""
+        wanted = {view.stream.name: self._wanted(view) for view in looked}
+        taken = self.scheduler.in_turn(wanted, {view.stream.name: view.frame.pts_ns for view in looked})
         return [
-            _DueFace(view.stream, track.track_id, view.frame.pts_ns, crop)
-            for track in seen
-            if track.track_id in due
-            for crop in self._good_crops(view, track)
+            _DueFace(view.stream, track_id, view.frame.pts_ns, face, crop)
+            for view in looked
+            for track_id in taken[view.stream.name]
+            for face, crop in self._good_faces(view, view.track(track_id))
         ]
 
-    def _good_crops(self, view: _Looked, track: TrackedFace) -> list[Bytes]:
-        """The crop, or nothing when its quality forbids an answer."""
+    def _wanted(self, view: _Looked) -> tuple[TrackId, ...]:
+        """Faces seen in this frame that want a sample, who goes first first."""
+        book, pts_ns = view.stream.book, view.frame.pts_ns
+        due = book.due([track.track_id for track in view.tracks if track.detected], pts_ns)
+        slots = [OpenSlot(track_id, *book.slot_at(track_id, pts_ns)) for track_id in due]
+        return self.scheduler.wanted(view.stream.name, slots, pts_ns, self._tell_skipped)
+
+    def _tell_skipped(self, stream: StreamName, reason: SkipReason) -> None:
+        self._observer.sample_skipped(stream, reason.value)
+
+    def _good_faces(self, view: _Looked, track: TrackedFace) -> list[tuple[FaceView, Bytes]]:
+        """The face with its crop, or nothing when its quality forbids an answer."""
         planes, pixels = view.frame.planes, self._scorer.spec.pixels
         square = square_from_box(track.face.xyxy, self._detector.geometry, pixels.crop_margin)
-        crop = crop_planes(planes, square, pixels.size)
+        cut = crop_grey if self._scorer.cuts_faces else crop_planes  # where the GPU cuts, only the gate sees this one
+        crop = cut(planes, square, pixels.size)
         reason = self._judge(crop, square, track, (planes.width, planes.height))
         view.stream.qualities[track.track_id] = reason
         if reason is None:
-            return [crop]
+            return [(FaceView(planes, square), crop)]
         self._observer.face_rejected(view.stream.name, reason.value)
         return []
 
@@ -165,7 +191,8 @@ class Analyzer:
         if not due:
             return
         began = self._clock()
-        features = self._infer(self._model, lambda: self._scorer.embed([face.crop for face in due]))
+        views, crops = [face.view for face in due], [face.crop for face in due]
+        features = self._infer(self._model, lambda: self._scorer.embed_faces(views, crops))
         self._took((face.stream for face in due), "embed", len(due), began)
         for face, feature in zip(due, features, strict=True):
             face.stream.book.remember(face.track_id, face.pts_ns, feature)
@@ -213,6 +240,7 @@ class Analyzer:
         stream.qualities = {score.track_id: stream.qualities.get(score.track_id) for score in scores}
         faces = tuple(replace(score, velocity=speeds[score.track_id]) for score in scores)
         self._tell_scores(view, faces)
+        self.scheduler.learn(stream.name, scores, frame.pts_ns)
         now = self._clock()
         latency_s = (now - frame.arrived_ns) / 1e9
         self._observer.stage_took(stream.name, "e2e", latency_s)
@@ -226,8 +254,10 @@ class Analyzer:
             latency_ms=latency_s * 1e3,
             model=self._scorer.spec.name,
             backend=self._scorer.backend_name,
+            has_fallen_back=self._scorer.spec.name in self._facts.fallen_back,
             state=StreamState.PLAYING,
             frame_wh=(frame.planes.width, frame.planes.height),
+            thinned_to=self.scheduler.thinned_to(stream.name),
         )
 
     def _tell_scores(self, view: _Looked, faces: Sequence[FaceScore]) -> None:

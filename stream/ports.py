@@ -89,7 +89,7 @@ class Observer(Protocol):
     def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None: ...
 
     def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
-        """``stage``: ``analysis`` | ``video``; ``reason``: ``newer_frame`` | ``error``."""
+        """``stage``: ``analysis`` | ``video``; ``reason``: ``newer_frame`` | ``error`` | ``turn``."""
 
     def reconnected(self, stream: StreamName, reason: str) -> None:
         """``reason``: one of SOURCE_REASONS."""
@@ -110,4 +110,15 @@ class Observer(Protocol):
 
     def inference_failed(self, model: str, backend: str) -> None: ...
 
+    def runtime_changed(self, model: str, before: str, after: str, reason: str) -> None:
+        """``reason``: ``built`` (an engine came in) | ``failed`` (a runtime was left for the one that always runs)."""
+
     def verdict_changed(self, stream: StreamName, face: FaceScore) -> None: ...
+
+    def sample_skipped(self, stream: StreamName, reason: str) -> None:
+        """A slot of a face in view stayed empty; ``reason``: a SkipReason's value."""
+
+    def sampling_ratio(self, stream: StreamName, ratio: float) -> None:
+        """Share of slots that are sampled from now on, calm faces aside."""
+
+    def overload_level(self, level: int) -> None: ...

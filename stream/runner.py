@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from stream.errors import ModelError, OutputError, UnmaskError
 from stream.pipeline import Analyzer, StreamAnalysis
 from stream.ports import Clock, Observer, Sink, Source
 from stream.types import Frame, Scene, StreamState
+
+log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.1
 """Longest sleep without a frame: how soon a change of state reaches the table."""
@@ -38,6 +41,10 @@ class RunningStream:
     @property
     def state(self) -> StreamState:
         return StreamState.FAILED if self.failure is not None else self.source.state
+
+
+Due = tuple[RunningStream, Frame]
+"""A borrowed frame that is to be analysed."""
 
 
 class Runner:
@@ -69,8 +76,13 @@ class Runner:
         """Set when every stream is over, after ``stop``, or after a failure."""
         self.failure: BaseException | None = None
         """Why the thread gave up; raised again by ``join``."""
+        self.rounds = 0
+        """Times that the thread has looked at its streams: grows for as long as it is alive and not stuck."""
 
     def start(self) -> None:
+        for stream in self._streams:
+            self._analyzer.scheduler.join(stream.analysis.name, stream.analysis.plan)
+            self._tell_sampling(stream)
         self._thread.start()
 
     def stop(self) -> None:
@@ -98,6 +110,7 @@ class Runner:
     def _loop(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            self.rounds += 1
             if self.round():
                 continue
             self._publish_states()
@@ -108,13 +121,72 @@ class Runner:
     def round(self) -> bool:
         """Read every stream once and analyse what is due; False when no stream had a frame."""
         with ExitStack() as borrowed:
-            frames = [(stream, frame) for stream in self._streams for frame in self._read(stream, borrowed)]
-            due = [(stream, frame) for stream, frame in frames if self._analyzer.is_due(stream.analysis, frame)]
+            due, has_frames = self._read_due(self._streams, borrowed)
             if due:
-                self._step(due)
-        return bool(frames)
+                self._await_others(due, borrowed)
+                self._step(self._in_turn(due))
+        self._tell_load()
+        return has_frames
 
-    def _read(self, stream: RunningStream, borrowed: ExitStack) -> list[Frame]:
+    def _read_due(self, streams: Sequence[RunningStream], borrowed: ExitStack) -> tuple[list[Due], bool]:
+        """The newest frames that are due, borrowed, and whether there was any frame at all."""
+        due, has_frames = list[Due](), False
+        for stream in streams:
+            for frame in self._read(stream):
+                has_frames = True
+                if self._analyzer.is_due(stream.analysis, frame):
+                    due.append((stream, borrowed.enter_context(frame)))
+                else:
+                    frame.release()
+        return due, has_frames
+
+    def _await_others(self, due: list[Due], borrowed: ExitStack) -> None:
+        """Within the batching window, add the due frames of live streams whose look falls into it."""
+        scheduler = self._analyzer.scheduler
+        window = scheduler.batch_window(self._clock())
+        if not window.length_ns or not all(stream.source.is_live for stream, _ in due):
+            return
+        had = {stream.source.name for stream, _ in due}
+        missing = [s for s in self._streams if s.source.name not in had and self._is_expected(s, window.ends_ns)]
+        while (left_s := window.left_s(self._clock(), len(missing))) > 0 and not self._stop.is_set():
+            self._wake.wait(left_s)
+            self._wake.clear()
+            more, _ = self._read_due(missing, borrowed)
+            due += more
+            missing = [stream for stream in missing if all(stream is not came for came, _ in more)]
+
+    def _is_expected(self, stream: RunningStream, until_ns: int) -> bool:
+        if not stream.source.is_live or stream.state is not StreamState.PLAYING or stream.analysis.looked is None:
+            return False
+        return self._analyzer.scheduler.next_look_ns(stream.analysis.name, stream.analysis.looked) <= until_ns
+
+    def _in_turn(self, due: Sequence[Due]) -> list[Due]:
+        """Those that are searched in this round; the others are looked at in their next frame, and counted."""
+        taken = self._analyzer.scheduler.looks_in_turn([stream.analysis.name for stream, _ in due])
+        for stream, _ in due:
+            if stream.analysis.name not in taken:
+                self._observer.frame_dropped(stream.source.name, "analysis", "turn")
+        return [(stream, frame) for stream, frame in due if stream.analysis.name in taken]
+
+    def _tell_load(self) -> None:
+        """Say so when the sampling was thinned out, or is so no more."""
+        scheduler = self._analyzer.scheduler
+        before = scheduler.level
+        if not scheduler.update_load(self._clock()):
+            return
+        self._observer.overload_level(scheduler.level)
+        for stream in self._streams:
+            self._tell_sampling(stream)
+        names = {stream.source.name: scheduler.stride_of(stream.analysis.name) for stream in self._streams}
+        told = ", ".join(f"{name} 1/{stride}" for name, stride in names.items())
+        severity = logging.WARNING if scheduler.level > before else logging.INFO
+        log.log(severity, "overload level %d: sampled slots are now %s", scheduler.level, told)
+
+    def _tell_sampling(self, stream: RunningStream) -> None:
+        stride = self._analyzer.scheduler.stride_of(stream.analysis.name)
+        self._observer.sampling_ratio(stream.source.name, 1 / stride)
+
+    def _read(self, stream: RunningStream) -> list[Frame]:
         if stream.failure is not None:
             return []
         try:
@@ -125,7 +197,7 @@ class Runner:
         if frame is None:
             return []
         stream.failed_reads = 0
-        return [borrowed.enter_context(frame)]
+        return [frame]
 
     def _lose_frame(self, stream: RunningStream, error: UnmaskError) -> None:
         """A live source may give a bad frame now and then; a file, or too many in a row, ends that stream alone."""
@@ -136,9 +208,11 @@ class Runner:
         stream.failure = error
         self._observer.stream_state(stream.source.name, StreamState.FAILED)
 
-    def _step(self, due: Sequence[tuple[RunningStream, Frame]]) -> None:
+    def _step(self, due: Sequence[Due]) -> None:
+        began_ns = self._clock()
         try:
             scenes = self._analyzer.step([(stream.analysis, frame) for stream, frame in due])
+            self._analyzer.scheduler.worked([stream.analysis.name for stream, _ in due], began_ns, self._clock())
         except InferenceError as error:
             self._count_failure(due, error)
             return
@@ -146,7 +220,7 @@ class Runner:
         for (stream, _), scene in zip(due, scenes, strict=True):
             self._publish(stream, replace(scene, state=stream.state))
 
-    def _count_failure(self, due: Sequence[tuple[RunningStream, Frame]], error: InferenceError) -> None:
+    def _count_failure(self, due: Sequence[Due], error: InferenceError) -> None:
         self._failed_steps += 1
         for stream, _ in due:
             self._observer.frame_dropped(stream.source.name, "analysis", "error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NewType
@@ -142,6 +142,39 @@ class Scene:
     """Camera to score of the newest analysed frame."""
     model: str = ""
     backend: str = ""
+    has_fallen_back: bool = False
+    """Whether ``backend`` stands in for a runtime that failed while it ran."""
     state: StreamState = StreamState.CONNECTING
     frame_wh: tuple[int, int] = (0, 0)
     """Size of the analysed frame, whose pixels the boxes are in; (0, 0): not known."""
+    thinned_to: int = 1
+    """The machine does not keep up: only every n-th slot of a window is sampled; 1: it does."""
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """One GPU in a slot, as its driver tells; None: not known."""
+
+    number: int
+    celsius: float | None = None
+    watts: float | None = None
+    load: float | None = None
+    """0..1, of the last moment."""
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class BoardReading:
+    """What a board tells of itself at one moment; what it does not tell is missing or None, never 0."""
+
+    celsius: Mapping[str, float] = field(default_factory=dict)
+    """Zone -> the hottest of its sensors."""
+    watts: Mapping[str, float] = field(default_factory=dict)
+    """Rail -> power; ``total`` is the whole board's."""
+    load: float | None = None
+    """Of the board's own GPU, 0..1."""
+    memory_used_bytes: int | None = None
+    """Of the memory that the CPU and the GPU share."""
+    memory_total_bytes: int | None = None
+    gpus: tuple[GpuReading, ...] = ()

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from engines.cuda import host
+from engines.cuda.host import HostKernels
 from engines.model_store import VARIABLE
 
 
@@ -15,3 +17,11 @@ def no_models_of_the_users_own(tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("models")))
         yield
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    """The GPU's kernels, compiled once for this machine's processor."""
+    if (reason := host.unavailable()) is not None:
+        pytest.skip(reason)
+    return host.build(tmp_path_factory.mktemp("kernels"))

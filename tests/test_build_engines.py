@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import build_engines
-from engines.catalog import BACKBONE_FILE, open_model
-from engines.store import find_engine, key_for
+from engines.catalog import BACKBONE_FILE, graph_of, open_model
+from engines.engine_choice import engines_here
+from engines.runtime.table import runtime
+from engines.spec import load_spec
+from engines.store import MANIFEST_FILE, manifests_under
 from tests.engines.graphs import write_model
+
+CPU = ("--runtime", "onnxruntime")
 
 
 @pytest.fixture
@@ -19,74 +32,238 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "tiny"
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "built"
+
+
 def build(model: Path, root: Path, *options: str) -> int:
-    return build_engines.main(["--model", str(model), "--root", str(root), *options])
+    return build_engines.main(["--model", str(model), "--root", str(root), *CPU, *options])
 
 
 def engines(root: Path) -> list[Path]:
     return sorted(root.rglob("engine.onnx"))
 
 
+def times(root: Path) -> list[int]:
+    return [path.stat().st_mtime_ns for path in engines(root)]
+
+
 def test_it_builds_both_graphs_with_their_manifests(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert build(model, tmp_path / "built", "--json") == 0
+    assert build(model, root, "--json", "--batch", "1,2") == 0
     manifests = json.loads(capsys.readouterr().out)
     assert [manifest["key"]["graph"] for manifest in manifests] == ["backbone.onnx", "head.onnx"]
-    assert all(manifest["max_delta"] < 1e-4 and manifest["p50_ms"] > 0 for manifest in manifests)
-    assert len(engines(tmp_path / "built")) == 2
+    for manifest in manifests:
+        assert manifest["parity"]["max_logit_delta"] < 1e-4
+        assert manifest["parity"]["inputs"] >= 5
+        assert [timing["batch"] for timing in manifest["timings"]] == [1, 2]
+        assert all(timing["p95_ms"] >= timing["p50_ms"] > 0 for timing in manifest["timings"])
+        assert manifest["promise"]["pixels"]["size"] == 8
+    assert len(engines(root)) == 2
 
 
-def test_a_second_run_builds_nothing(model: Path, tmp_path: Path) -> None:
-    build(model, tmp_path / "built")
-    before = [path.stat().st_mtime_ns for path in engines(tmp_path / "built")]
-    assert build(model, tmp_path / "built") == 0
-    assert [path.stat().st_mtime_ns for path in engines(tmp_path / "built")] == before
+def test_the_table_says_what_was_built(model: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(model, root)
+    out = capsys.readouterr()
+    assert all(word in out.out for word in ("tiny", "backbone", "onnxruntime-cpu", "fp32", "32"))
+    assert "sanitise" in out.err
+    assert "benchmark" in out.err
 
 
-def test_force_builds_again(model: Path, tmp_path: Path) -> None:
-    build(model, tmp_path / "built")
-    before = [path.stat().st_mtime_ns for path in engines(tmp_path / "built")]
-    assert build(model, tmp_path / "built", "--force") == 0
-    assert [path.stat().st_mtime_ns for path in engines(tmp_path / "built")] != before
+def test_a_second_run_builds_nothing(model: Path, root: Path) -> None:
+    build(model, root)
+    before = times(root)
+    assert build(model, root) == 0
+    assert times(root) == before
+
+
+def test_force_builds_again(model: Path, root: Path) -> None:
+    build(model, root)
+    before = times(root)
+    assert build(model, root, "--force") == 0
+    assert times(root) != before
+
+
+def test_another_batch_is_another_engine(model: Path, root: Path) -> None:
+    build(model, root)
+    build(model, root, "--batch", "4")
+    assert len(engines(root)) == 4
 
 
 def test_verify_says_what_is_missing_and_what_to_run(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert build(model, tmp_path / "built", "--verify") == 3
-    assert "2 engine(s) missing or damaged: run build_engines.py" in capsys.readouterr().err
-    build(model, tmp_path / "built")
-    assert build(model, tmp_path / "built", "--verify") == 0
-
-
-def test_a_damaged_engine_is_not_picked_up_and_is_built_again(model: Path, tmp_path: Path) -> None:
-    root = tmp_path / "built"
+    assert build(model, root, "--verify") == 3
+    assert "tiny backbone, onnxruntime-cpu fp32: missing or damaged: run build_engines.py" in capsys.readouterr().err
     build(model, root)
-    engines(root)[0].write_bytes(b"not an engine")
-    spec = open_model(str(model), engines_root=root).spec
-    key = key_for(spec.name, model / BACKBONE_FILE, spec.files[BACKBONE_FILE])
-    assert find_engine(root, key) is None
-    assert build(model, root) == 0
-    assert find_engine(root, key) is not None
+    assert build(model, root, "--verify") == 0
 
 
-def test_an_engine_of_other_weights_is_not_picked_up(model: Path, tmp_path: Path) -> None:
-    build(model, tmp_path / "built")
-    assert find_engine(tmp_path / "built", key_for("tiny", model / BACKBONE_FILE, "0" * 64)) is None
-
-
-def test_corrupt_weights_leave_nothing_behind(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (model / BACKBONE_FILE).write_bytes(b"garbage")
-    assert build(model, tmp_path / "built") == 3
-    assert "truncated or was changed" in capsys.readouterr().err
-    assert not engines(tmp_path / "built")
-
-
-def test_a_graph_that_differs_from_its_source_is_refused(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_dry_run_builds_nothing_and_says_what_it_would(
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build_engines, "_delta", lambda *_: 1.0)
-    assert build(model, tmp_path / "built") == 3
-    assert "parity: backbone.onnx differs by 1" in capsys.readouterr().err
-    assert not engines(tmp_path / "built")
+    assert build(model, root, "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "builds tiny backbone, onnxruntime-cpu fp32",
+        "builds tiny head, onnxruntime-cpu fp32",
+    ]
+    assert not root.exists()
+    build(model, root)
+    capsys.readouterr()
+    build(model, root, "--dry-run")
+    assert capsys.readouterr().out.startswith("keeps tiny backbone")
+
+
+def test_a_damaged_engine_is_not_picked_up_and_is_built_again(
+    model: Path, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(model, root)
+    graph = graph_of(load_spec(model / "spec.json"), model, BACKBONE_FILE)
+    (folder, manifest), *_ = engines_here(graph, root)
+    (folder / manifest.engine_file).write_bytes(b"not an engine")
+    assert open_model(str(model), engines_root=root).why.endswith("no engine was built")
+    assert "engine.onnx is missing or was changed" in caplog.text
+    assert build(model, root) == 0
+    assert engines_here(graph, root)
+    assert "fastest engine here" in open_model(str(model), engines_root=root).why
+
+
+def test_list_shows_what_fits_and_prune_removes_what_does_not(
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(model, root)
+    strange, killed = root / "tiny" / "strange", root / "tiny" / ".building-x1"
+    for folder in (strange, killed):
+        folder.mkdir()
+    stale = Path(shutil.copytree(engines(root)[0].parent, root / "tiny" / "stale"))
+    manifest = json.loads((stale / MANIFEST_FILE).read_text())
+    manifest["key"]["runtime_version"] = "0.1"
+    (stale / MANIFEST_FILE).write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert build(model, root, "--list", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert build(model, root, "--prune", "--dry-run") == 0
+    assert capsys.readouterr().out.count("would remove") == 3
+    assert stale.exists()
+    assert build(model, root, "--prune") == 0
+    assert not any(folder.exists() for folder in (stale, strange, killed))
+    assert len(engines(root)) == 2
+
+
+def test_corrupt_weights_leave_nothing_behind(model: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model / BACKBONE_FILE).write_bytes(b"garbage")
+    assert build(model, root) == 3
+    assert "truncated or was changed" in capsys.readouterr().err
+    assert not engines(root)
+
+
+def test_an_engine_that_answers_otherwise_is_refused_and_leaves_nothing_behind(
+    model: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = _scaled((model / BACKBONE_FILE).read_bytes(), 3.0)
+    monkeypatch.setattr("engines.compile.build.with_precision", lambda *_: wrong)
+    assert build(model, root) == 3
+    said = capsys.readouterr().err
+    assert "parity: tiny backbone.onnx for onnxruntime-cpu: onnxruntime-cpu differs by" in said
+    assert "use a wider precision" in said
+    assert not engines(root)
+    assert not list(root.rglob(".building-*"))
+
+
+def _scaled(graph: bytes, factor: float) -> bytes:
+    """The same network with every weight multiplied."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(graph)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), tensor.name))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--batch", "0"), 2, "--batch 0: write sizes from 1 on"),
+        (("--batch", "eight"), 2, "--batch eight"),
+        (("--precision", "int8"), 2, "give a folder of crops with --calibration DIR"),
+        (("--precision", "bf16"), 2, "onnxruntime-cpu has no bf16: take one of fp32, int8"),
+        (("--option", "dla"), 2, "write NAME=VALUE"),
+        (("--precision", "int8", "--calibration", "/nowhere"), 2, "no folder /nowhere"),
+        (("--checkpoint", "/nowhere/checkpoint.safetensors"), 3, "no model spec at /nowhere"),
+        (("--config", "/nowhere.yaml"), 2, "/nowhere.yaml"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    options: tuple[str, ...], code: int, said: str, model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(model, root, *options) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not root.exists()
+
+
+def test_a_runtime_that_is_not_here_says_why(model: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if runtime("tensorrt").unavailable() is None:
+        pytest.skip("TensorRT is here")
+    assert build_engines.main(["--model", str(model), "--root", str(root), "--runtime", "tensorrt"]) == 3
+    assert "tensorrt cannot run here: " in capsys.readouterr().err
+
+
+def test_int8_is_calibrated_on_the_given_faces_and_judged_by_their_labels(
+    model: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for kind, brightness in (("real", 40), ("fake", 200)):
+        (tmp_path / "crops" / kind).mkdir(parents=True)
+        for number in range(12):
+            picture = np.clip(rng.normal(brightness, 20, (8, 8, 3)), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "crops" / kind / f"{number}.png"), picture)
+    code = build(model, root, "--precision", "int8", "--calibration", str(tmp_path / "crops"), "--json")
+    out = capsys.readouterr()
+    if code:  # the tiny network's logits are byte sums: int8 may cost more than the gate allows, and then says so
+        assert "parity: tiny backbone.onnx" in out.err
+        assert not [path for path in engines(root) if "int8" in str(path)]
+        return
+    backbone = json.loads(out.out)[0]
+    assert backbone["key"]["precision"] == "int8"
+    assert backbone["parity"]["auc_before"] == 1.0
+    assert backbone["parity"]["auc_after"] is not None
+
+
+def test_a_config_names_what_it_needs(
+    model: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "watch.yaml"
+    config.write_text(f"model:\n  folder: {model}\n")
+    assert build_engines.main(["--config", str(config), "--root", str(root), *CPU, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "tiny backbone" in said
+    assert "centerface centerface, onnxruntime-cpu fp32" in said
+
+
+def test_a_face_detector_is_built_and_used(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stream.faces.open import detector_graph
+
+    code = build_engines.main(["--model", "lite0-gru", "--root", str(root), *CPU, "--dry-run"])
+    assert code == 0
+    assert "centerface" not in capsys.readouterr().out
+    assert build_engines.main(["--root", str(root), *CPU, "--batch", "1"]) == 0
+    assert engines_here(detector_graph("centerface"), root)
+
+
+def test_a_kill_at_any_time_leaves_nothing_that_is_picked_up(model: Path, root: Path) -> None:
+    command = [sys.executable, "-m", "stream.engine_builds", "--model", str(model), "--root", str(root), *CPU]
+    for delay_s in (0.5, 0.8, 1.1):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay_s)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert all(not folder.name.startswith(".") for folder, _ in manifests_under(root)) or not root.exists()
+    graph = graph_of(load_spec(model / "spec.json"), model, BACKBONE_FILE)
+    assert build(model, root) == 0
+    (folder, manifest), *_ = engines_here(graph, root)
+    assert (folder / manifest.engine_file).is_file()

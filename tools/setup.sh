@@ -24,6 +24,8 @@ packages=(
     gstreamer1.0-rtsp gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 libgl1
 )
 
+[[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
+
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
     printf 'setup: %s\n' "$*" >&2

@@ -13,7 +13,7 @@ from engines.checkpoints.own import TrainedModel, load_checkpoint, save_checkpoi
 from engines.errors import SpecError
 from engines.export.graph import backbone_graph, head_graph
 from engines.models.gru_head import WINDOW_SLOTS, GruHead
-from engines.spec import Calibration, ModelSpec, WindowSpec
+from engines.spec import Calibration, ModelSpec, WindowSpec, load_spec
 from engines.store import sha256_of
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -54,6 +54,13 @@ def write_package(folder: Path, spec: ModelSpec, model: TrainedModel, *, half: b
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return spec
+
+
+def exported_folder(checkpoint: Path, parent: Path) -> Path:
+    """A whole model folder under ``parent``, made of a checkpoint and the spec beside it. Raises EngineError."""
+    spec = load_spec(checkpoint.parent / SPEC_FILE)
+    write_package(parent / spec.name, spec, load_checkpoint(checkpoint))
+    return parent / spec.name
 
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:

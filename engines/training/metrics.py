@@ -10,17 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.ranking import Scores, area_under_roc
 from engines.training.errors import TrainingError
 
 Labels = NDArray[np.int64]
-Scores = NDArray[np.float64]
 
 
 def roc_auc(labels: Labels, scores: Scores) -> float:
     """Probability that a fake scores above a real, ties counting half (Mann & Whitney 1947)."""
-    positives, negatives = _counts(labels)
-    ranks = _mid_ranks(scores)
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    _counts(labels)
+    return area_under_roc(labels, scores)
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,10 +187,3 @@ def _ranked(labels: Labels, scores: Scores) -> tuple[Scores, Labels, Labels]:
     order = np.argsort(-scores, kind="stable")
     last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     return scores[order][last_of_tie], np.cumsum(labels[order] == 1)[last_of_tie], last_of_tie + 1
-
-
-def _mid_ranks(scores: Scores) -> Scores:
-    """1-based ranks; ties share their mean."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[inverse], np.float64)

@@ -38,9 +38,9 @@ def examine() -> list[Finding]:
     findings = [python_finding(sys.version_info[:3]), *requirement_findings(requirements())]
     if not is_well(findings):
         return findings  # the other checks need these packages themselves
-    from stream.doctor import scoring, surroundings, video
+    from stream.doctor import jetson, scoring, surroundings, video
 
-    return [*findings, *video.examine(), *scoring.examine(), *surroundings.examine()]
+    return [*findings, *video.examine(), *scoring.examine(), *jetson.examine(), *surroundings.examine()]
 
 
 def document(findings: Sequence[Finding]) -> dict[str, object]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from engines.catalog import CATALOG, DEFAULT_MODEL, SPEC_FILE, CatalogRow, graphs_of, models_here
+from engines.catalog import CATALOG, DEFAULT_MODEL, SPEC_FILE, CatalogRow, graph_of, graphs_of, models_here
+from engines.engine_choice import Graph, engines_here
 from engines.errors import EngineError
 from engines.model_store import own_models
 from engines.spec import load_spec, verify_files
-from engines.store import BUILT, EngineKey, find_engine, key_for
+from engines.store import BUILT
 from stream.doctor.finding import Finding, Status
 from stream.doctor.gpu import gpu_names
 from stream.errors import UnmaskError
@@ -54,10 +55,10 @@ def model_findings(row: CatalogRow, folder: Path, engines_root: Path) -> list[Fi
         verify_files(folder, spec, graphs)
     except EngineError as error:
         return [Finding(GROUP, what, Status.MISSING, str(error).partition(": ")[0], _restore(row, folder))]
-    keys = [key_for(spec.name, folder / name, spec.files[name]) for name in graphs]
+    wanted = [graph_of(spec, folder, name) for name in graphs]
     return [
         Finding(GROUP, what, Status.FOUND, f"{row.summary}; files match their hashes"),
-        engine_finding(f"engines of {row.name}", keys, engines_root),
+        engine_finding(f"engines of {row.name}", wanted, engines_root),
     ]
 
 
@@ -68,11 +69,13 @@ def _restore(row: CatalogRow, folder: Path) -> str:
     return f"git checkout -- {folder}"
 
 
-def engine_finding(what: str, keys: Iterable[EngineKey], engines_root: Path) -> Finding:
-    """Whether there is a current engine for each of ``keys``."""
-    if all(find_engine(engines_root, key) is not None for key in keys):
-        return Finding(GROUP, what, Status.FOUND, "built for this machine")
-    return Finding(GROUP, what, Status.ABSENT, "not built: the shipped graphs are used", "make engines")
+def engine_finding(what: str, graphs: Iterable[Graph], engines_root: Path) -> Finding:
+    """Which current engine each of ``graphs`` would run on."""
+    found = [engines_here(graph, engines_root) for graph in graphs]
+    if not all(found):
+        return Finding(GROUP, what, Status.ABSENT, "not built: the shipped graphs are used", "make engines")
+    chosen = [f"{engines[0][1].key.runtime} {engines[0][1].key.precision}" for engines in found]
+    return Finding(GROUP, what, Status.FOUND, f"built for this machine: {', '.join(dict.fromkeys(chosen))}")
 
 
 def detector_finding(name: str) -> Finding:

@@ -11,7 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # protobuf ships no stubs
 
 from engines.postprocess import Detections, decode_centerface, without_overlaps
-from engines.preprocess import BoxGeometry, Bytes, Floats
+from engines.preprocess import BoxGeometry, Bytes, Floats, Levels
 from engines.runtime.ports import Array
 from stream.errors import ModelError
 from stream.faces.network import FaceNetwork
@@ -82,6 +82,7 @@ NETWORK = FaceNetwork(
     # Measured: python -m bench.crop_geometry --detector centerface
     geometry=BoxGeometry(side_ratio=1.20, rise=0.06),
     input_array=input_array,
+    levels=Levels(),
     decode=decode,
     find_weights=find_weights,
     load_graph=load_graph,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.cuda.ports import Preprocessor, infer_prepared
 from engines.errors import InferenceError
 from engines.postprocess import Detections
-from engines.preprocess import BoxGeometry, Bytes, Floats, reduced_rgb
+from engines.preprocess import BoxGeometry, Bytes, Floats, Levels, Planes, reduced_rgb
 from engines.runtime.ports import Array, Backend, TensorSpec
 from stream.types import FaceBox, Frame
 
@@ -28,6 +29,8 @@ class FaceNetwork:
     geometry: BoxGeometry
     input_array: Callable[[Bytes], Floats]
     """(H, W, 3) RGB to the network's (1, 3, H, W) float32."""
+    levels: Levels
+    """The same, as numbers for the GPU."""
     decode: Callable[[Mapping[str, Array], tuple[int, int], float], Detections]
     """Outputs, the input's (width, height) and the least confidence to faces in input pixels, overlaps removed."""
     find_weights: Callable[[], Path]
@@ -56,6 +59,11 @@ class NetworkDetector:
         self._confidence = confidence
         self._width = width
         self._input = backend.inputs[0]
+        self._preprocessor: Preprocessor | None = None
+
+    def prepare_on(self, preprocessor: Preprocessor | None) -> None:
+        """From now on reduce frames on the GPU, or (None) here; whoever steps lets the preprocessor forget them."""
+        self._preprocessor = preprocessor
 
     @property
     def name(self) -> str:
@@ -73,14 +81,17 @@ class NetworkDetector:
         """Most confident first. Raises InferenceError when the network fails."""
         size_wh = (frame.planes.width, frame.planes.height)
         fit = self.fit(size_wh)
-        found = self.find(_canvas(reduced_rgb(frame.planes, fit.inner_wh), fit.canvas_wh))
+        if self._preprocessor is None:
+            found = self.find(_canvas(reduced_rgb(frame.planes, fit.inner_wh), fit.canvas_wh))
+        else:
+            found = self._find_on(self._preprocessor, frame.planes, fit)
         return face_boxes(found.scaled(size_wh[0] / fit.inner_wh[0], size_wh[1] / fit.inner_wh[1]))
 
     def find(self, rgb: Bytes) -> Detections:
         """Faces in a picture of the network's own size: (H, W, 3) RGB with sides that divide by 32."""
         height, width = rgb.shape[:2]
         outputs = self._backend.infer({self._input.name: self._network.input_array(rgb)})
-        return _plausible(self._network.decode(outputs, (width, height), self._confidence), (width, height))
+        return self._decoded(outputs, (width, height))
 
     def fit(self, size_wh: tuple[int, int]) -> Fit:
         """How a frame of this size is reduced."""
@@ -89,6 +100,13 @@ class NetworkDetector:
 
     def close(self) -> None:
         self._backend.close()
+
+    def _find_on(self, preprocessor: Preprocessor, planes: Planes, fit: Fit) -> Detections:
+        batch = preprocessor.letterbox(planes, fit.inner_wh, fit.canvas_wh, self._network.levels)
+        return self._decoded(infer_prepared(self._backend, self._input.name, batch, preprocessor), fit.canvas_wh)
+
+    def _decoded(self, outputs: Mapping[str, Array], size_wh: tuple[int, int]) -> Detections:
+        return _plausible(self._network.decode(outputs, size_wh, self._confidence), size_wh)
 
 
 def fixed_size(spec: TensorSpec) -> tuple[int, int] | None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from engines.engine_choice import Graph, open_fastest
 from engines.errors import CheckpointError
-from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
+from engines.preprocess import Bytes
+from engines.runtime.ports import Array, Backend
+from engines.store import sha256_of
 from stream.errors import ModelError, UsageError
 from stream.faces.network import FaceNetwork, NetworkDetector
 
@@ -41,8 +44,7 @@ def open_detector(
     truncated or of another network.
     """
     network = network_named(name)
-    path = Path(os.path.expanduser(weights)) if weights else network.find_weights()
-    backend = _backend(network, path, threads)
+    backend = _backend(network, _weights(network, weights), threads)
     return NetworkDetector(network, backend, confidence=confidence, width=width)
 
 
@@ -57,17 +59,40 @@ def network_named(name: str) -> FaceNetwork:
     return network
 
 
-def _backend(network: FaceNetwork, path: Path, threads: int) -> OnnxRuntimeBackend:
+def detector_graph(name: str, weights: Path | None = None) -> Graph:
+    """A detector's network as engines are keyed by it. Raises UsageError and ModelError as ``open_detector``."""
+    network = network_named(name)
+    return _graph(network, _weights(network, weights))
+
+
+def detector_input(name: str, rgb: Bytes) -> dict[str, Array]:
+    """What its network is given of an (H, W, 3) RGB picture with sides that divide by 32."""
+    graph = detector_graph(name)
+    (tensor, *_) = open_fastest(graph, backend="onnxruntime-cpu", threads=1).backend.inputs
+    return {tensor.name: network_named(name).input_array(rgb)}
+
+
+def _weights(network: FaceNetwork, weights: Path | None) -> Path:
+    path = Path(os.path.expanduser(weights)) if weights else network.find_weights()
     if not path.is_file():
         raise ModelError(f"no {network.name} weights at {path}: give the path of its .onnx file")
+    return path
+
+
+def _graph(network: FaceNetwork, path: Path) -> Graph:
+    """Keyed by the file as it is on disk: mending it is a part of the recipe."""
+    return Graph(network.name, f"{network.name}.onnx", network.load_graph(path), sha256_of(path))
+
+
+def _backend(network: FaceNetwork, path: Path, threads: int) -> Backend:
     try:
-        backend = OnnxRuntimeBackend(network.load_graph(path), threads=threads)
+        backend = open_fastest(_graph(network, path), threads=threads).backend
     except CheckpointError as error:
         raise ModelError(f"{path} is truncated or not an ONNX file: fetch it again") from error
     return _checked(network, path, backend)
 
 
-def _checked(network: FaceNetwork, path: Path, backend: OnnxRuntimeBackend) -> OnnxRuntimeBackend:
+def _checked(network: FaceNetwork, path: Path, backend: Backend) -> Backend:
     outputs = tuple(spec.name for spec in backend.outputs)
     if len(backend.inputs) != 1 or len(backend.inputs[0].shape) != 4 or not network.accepts(outputs):
         backend.close()

@@ -36,7 +36,7 @@ def quality_reason(
 ) -> QualityReason | None:
     """Why this face must not be scored, the plainest reason first; None when it may be.
 
-    ``crop`` is the (S, S, 3) RGB cut from ``square``, which is in the pixels of a frame of ``frame_wh``.
+    ``crop`` is the (S, S, 3) RGB or (S, S) grey cut from ``square``, which is in the pixels of a frame of ``frame_wh``.
     """
     if face.confidence < limits.min_confidence:
         return QualityReason.LOW_CONFIDENCE
@@ -44,7 +44,7 @@ def quality_reason(
         return QualityReason.TOO_SMALL
     if cut_off(square, frame_wh) > limits.max_cut_off:
         return QualityReason.CUT_OFF
-    luma = np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8)
+    luma = crop if crop.ndim == 2 else np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8)
     if float(luma.mean()) < limits.min_brightness:
         return QualityReason.DARK
     if sharpness(luma, square.side) < limits.min_sharpness:

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from engines.postprocess import ANCHOR_STRIDES, Detections, ScrfdMap, decode_scrfd, without_overlaps
-from engines.preprocess import BoxGeometry, Bytes, Floats
+from engines.preprocess import BoxGeometry, Bytes, Floats, Levels
 from engines.runtime.ports import Array
 from stream.errors import ModelError
 from stream.faces.network import FaceNetwork
@@ -91,6 +91,7 @@ NETWORK = FaceNetwork(
     # Measured: python -m bench.crop_geometry --detector scrfd --weights FILE.onnx
     geometry=BoxGeometry(side_ratio=1.20, rise=0.08),
     input_array=input_array,
+    levels=Levels(mean=(127.5,) * 3, std=(128.0,) * 3),
     decode=decode,
     find_weights=find_weights,
     load_graph=lambda path: path,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.postprocess import ANCHOR_STRIDES, Detections, YunetMap, decode_yunet, without_overlaps
-from engines.preprocess import BoxGeometry, Bytes, Floats
+from engines.preprocess import BoxGeometry, Bytes, Floats, Levels
 from engines.runtime.ports import Array
 from stream.errors import ModelError
 from stream.faces.network import FaceNetwork
@@ -44,6 +44,7 @@ NETWORK = FaceNetwork(
     # Measured: python -m bench.crop_geometry --detector yunet --weights FILE.onnx
     geometry=BoxGeometry(side_ratio=1.19, rise=0.07),
     input_array=input_array,
+    levels=Levels("bgr"),
     decode=decode,
     find_weights=find_weights,
     load_graph=lambda path: path,

@@ -34,6 +34,15 @@ WINDOW_SINKS = ("glimagesink", "waylandsink", "xvimagesink", "ximagesink")
 OnError = Callable[[OutputError], None]
 
 
+def muxer_launch(gst_version: tuple[int, int]) -> str:
+    """A file that plays however it ends. GStreamer 1.20 (JetPack 6) writes wrong offsets into its fragments.
+
+    Its own players get over that, FFmpeg's see one frame; an index at the end of the file puts it right there.
+    """
+    mends_offsets = " fragment-mode=first-moov-then-finalise" if gst_version < (1, 22) else ""
+    return f"mp4mux fragment-duration={FRAGMENT_MS}{mends_offsets}"
+
+
 def make_writable(path: Path) -> None:
     """Makes the folder of ``path`` where it is missing. Raises OutputError when no file can be written there."""
     if path.is_dir():
@@ -49,7 +58,7 @@ def make_writable(path: Path) -> None:
 
 def file_branch(path: Path, on_error: OnError, abort: threading.Event) -> Branch:
     """H.264 into a fragmented mp4, which stays playable however the process ends."""
-    launch = f"appsrc name=in ! h264parse ! mp4mux fragment-duration={FRAGMENT_MS} ! filesink name=file"
+    launch = f"appsrc name=in ! h264parse ! {muxer_launch(Gst.version()[:2])} ! filesink name=file"
     pipeline = parsed(launch)
     sink = pipeline.get_by_name("file")
     sink.set_property("location", str(path))

@@ -44,13 +44,24 @@ def left_bar(scene: Scene) -> Bar:
 
 
 def right_bar(scene: Scene, now_ns: int, style: OverlayStyle) -> Bar:
-    """Rate, latency, age of the scores, then model and backend: the last are the first to go when room is short."""
+    """Rate, latency, thinned sampling, age of the scores, then model and backend.
+
+    The last are the first to go when room is short.
+    """
     cells = [Cell(f"{scene.fps:.0f} fps")] if scene.fps > 0 else []
     if scene.latency_ms > 0:
         cells.append(Cell(f"latency {_calm(scene.latency_ms)} ms"))
+    if scene.thinned_to > 1:
+        cells.append(Cell(f"sampling 1/{scene.thinned_to}", warns=True))
     cells.append(_age(scene, now_ns, style))
-    made_by = " · ".join(part for part in (scene.model, scene.backend) if part)
-    return (*cells, Cell(made_by)) if made_by else tuple(cells)
+    made_by = _made_by(scene)
+    return (*cells, made_by) if made_by.text else tuple(cells)
+
+
+def _made_by(scene: Scene) -> Cell:
+    """After a fallback it says so in a word and in a colour."""
+    backend = f"{scene.backend} (fallback)" if scene.has_fallen_back else scene.backend
+    return Cell(" · ".join(part for part in (scene.model, backend) if part), warns=scene.has_fallen_back)
 
 
 def _age(scene: Scene, now_ns: int, style: OverlayStyle) -> Cell:

@@ -88,6 +88,10 @@ class TrackBook:
         """Those of the given tracks that have no sample in the slot of ``pts_ns``, in the given order."""
         return tuple(key for key in track_ids if self._track(key, pts_ns).window.is_due(pts_ns))
 
+    def slot_at(self, track_id: TrackId, pts_ns: int) -> tuple[int, int | None]:
+        """The number of the track's slot at ``pts_ns``, and its distance from the newest sample's; None without one."""
+        return self._track(track_id, pts_ns).window.slot_at(pts_ns)
+
     def remember(self, track_id: TrackId, pts_ns: int, feature: Floats) -> None:
         """Put a feature (F,) into the track's window. Raises ValueError when the slot is taken."""
         track = self._track(track_id, pts_ns)

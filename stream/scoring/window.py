@@ -85,6 +85,13 @@ class FeatureWindow:
         mask = [bool(filled) for filled in self.mask()]
         return tuple(mask[passed:] + [False] * passed)
 
+    def slot_at(self, pts_ns: int) -> tuple[int, int | None]:
+        """The number of the slot at ``pts_ns``, and how many slots it lies after the newest sample's.
+
+        Numbers count from the window's anchor; the distance is None in an empty window.
+        """
+        return self._slot(pts_ns), self._steps(pts_ns)
+
     def _slot(self, pts_ns: int) -> int:
         return (pts_ns - self._anchor_ns) // self._period_ns
 

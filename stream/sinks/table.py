@@ -97,7 +97,7 @@ def row_of(scene: Scene, dropped: int) -> tuple[str | Text, ...]:
     verdict = Text("-") if face is None else Text(verdict_words(face), style=STYLES[face.verdict])
     return (
         Text(scene.stream),
-        scene.state.value,
+        Text(_state_words(scene), style="yellow" if scene.thinned_to > 1 else ""),
         verdict,
         _per_cent(face),
         str(len(scene.faces)),
@@ -112,7 +112,13 @@ def plain_line(scene: Scene, dropped: int) -> str:
     if scene.state is not StreamState.PLAYING:
         return f"{scene.stream}: {scene.state.value}"
     faces = ", ".join(_face_words(face) for face in scene.faces) or "no face"
-    return f"{scene.stream}: {faces} | {scene.fps:.1f} fps, {scene.latency_ms:.0f} ms, {dropped} dropped"
+    thinned = f", sampling 1/{scene.thinned_to}" if scene.thinned_to > 1 else ""
+    return f"{scene.stream}: {faces} | {scene.fps:.1f} fps, {scene.latency_ms:.0f} ms, {dropped} dropped{thinned}"
+
+
+def _state_words(scene: Scene) -> str:
+    """With what overload costs this stream, for as long as it does."""
+    return f"{scene.state.value}, 1/{scene.thinned_to}" if scene.thinned_to > 1 else scene.state.value
 
 
 def gravest(faces: tuple[FaceScore, ...]) -> FaceScore | None:

@@ -22,8 +22,10 @@ from stream.config import AppConfig, MetricsConfig, StreamConfig
 from stream.errors import OutputError, SourceError, UsageError
 from stream.parts import Parts
 from stream.scoring.scorer import ModelScorer
+from stream.service_notify import ServiceNotify
 from stream.types import FaceBox, Frame, StreamState, Verdict
 from tests.fakes import FixedDetector, MemorySink, backbone_of, head_of, spec_of
+from tests.stream.test_service_notify import Manager
 
 
 def parts(logit: float = 4.0) -> Parts:
@@ -122,6 +124,53 @@ def test_stopping_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> Non
     assert all(
         line["verdict"] in {verdict.value for verdict in Verdict} for line in lines_of(tmp_path / "scores.jsonl")
     )
+
+
+def test_a_service_manager_hears_of_start_life_and_end(tmp_path: Path) -> None:
+    manager = Manager(str(tmp_path / "notify"))
+    service = ServiceNotify(manager.address, watchdog_s=1.0)
+    watch(config(tmp_path, "test", duration_s=2.0), parts=parts(), service=service)
+    heard = manager.heard()
+    assert (heard[0], heard[-1]) == ("READY=1", "STOPPING=1")
+    assert heard.count("WATCHDOG=1") >= 2
+    assert "STATUS=1 stream: 1 playing" in heard
+    manager.close()
+
+
+def test_a_run_that_cannot_start_is_never_called_ready(tmp_path: Path) -> None:
+    manager = Manager(str(tmp_path / "notify"))
+    with pytest.raises(SourceError):
+        watch(config(tmp_path, str(tmp_path / "none.mp4")), parts=parts(), service=ServiceNotify(manager.address))
+    assert manager.heard() == []
+    manager.close()
+
+
+def test_inference_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
+    """The main thread is alive and well meanwhile: only the analysis counts."""
+    manager, stop, hangs, goes_on = Manager(str(tmp_path / "notify")), *(threading.Event() for _ in range(3))
+    good, later = parts(), list[str]()
+
+    def hang(_: Frame) -> tuple[FaceBox, ...]:
+        hangs.set()
+        goes_on.wait(60)
+        return ()
+
+    def listen() -> None:
+        hangs.wait(60)
+        time.sleep(1.0)
+        manager.heard()
+        time.sleep(1.5)
+        later.extend(manager.heard())
+        stop.set()
+        goes_on.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    service = ServiceNotify(manager.address, watchdog_s=0.4)
+    hanging = Parts(good.model, FixedDetector(hang), good.scorer)
+    watch(config(tmp_path, "test", duration_s=60.0), parts=hanging, stop=stop, service=service)
+    assert stop.is_set()
+    assert "WATCHDOG=1" not in later
+    manager.close()
 
 
 def test_a_missing_file_is_told_before_anything_runs(tmp_path: Path) -> None:

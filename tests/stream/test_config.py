@@ -292,6 +292,34 @@ def test_streams_take_the_shared_settings_unless_they_say_otherwise() -> None:
     assert (second.user, second.user_env) == ("joe", None)
 
 
+def test_a_stream_s_own_place_in_the_line_wins() -> None:
+    config = AppConfig(
+        defaults=StreamDefaults(priority="low", sample_every=2, detect_rate_hz=5),
+        streams=(StreamConfig(source="webcam", priority="high"), StreamConfig(source="rtsp://door/1")),
+    )
+    asked = [(stream.priority, stream.sample_every, stream.detect_rate_hz) for stream in config.streams]
+    assert asked == [("high", 2, 5), ("low", 2, 5)]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("defaults", "priority", "urgent"),
+        ("defaults", "sample_every", 0),
+        ("defaults", "detect_rate_hz", 0),
+        ("analysis", "batch_window_ms", -1),
+        ("analysis", "batch_window_ms", 1000),
+        ("analysis", "max_batch", 0),
+        ("analysis", "max_detections", 0),
+        ("analysis", "busy_above", 1.5),
+        ("analysis", "calm_every", 0),
+    ],
+)
+def test_a_share_of_the_analysis_that_cannot_be_is_refused(section: str, key: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=key):
+        AppConfig.model_validate({section: {key: value}})
+
+
 def test_a_secret_comes_from_one_place(tmp_path: Path) -> None:
     text = "streams:\n  - source: rtsp://a/x\n    password_env: A\n    password_file: b\n"
     assert problems(tmp_path, text) == ("2: streams[0]: give password_env or password_file, not both",)

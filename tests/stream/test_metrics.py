@@ -14,12 +14,23 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream import metrics as metrics_module
 from stream.errors import OutputError
+from stream.jetson_stats import RAILS, ZONES
 from stream.metrics import Metrics
 from stream.ports import Observer
-from stream.types import SOURCE_REASONS, FaceScore, QualityReason, StreamName, StreamState, TrackId, Verdict
+from stream.types import (
+    SOURCE_REASONS,
+    BoardReading,
+    FaceScore,
+    QualityReason,
+    StreamName,
+    StreamState,
+    TrackId,
+    Verdict,
+)
 
 CAM = StreamName("front-door")
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+BOARD = BoardReading({"cpu": 50.0}, {"total": 7.5}, 0.5, 2**30, 2**33)
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -28,6 +39,7 @@ def metrics() -> Metrics:
     made = Metrics(wall_clock=lambda: 1_700_000_000.5)
     made.add_stream(CAM)
     made.add_backend("lite0-gru", "onnxruntime-cpu", "fp16")
+    made.add_board(lambda: BOARD)
     return made
 
 
@@ -59,7 +71,11 @@ def send_everything(metrics: Observer, text: str) -> None:
     metrics.window_scored(stream, Verdict.FAKE, 0.9)
     metrics.inference(text, text, 3, 0.1)
     metrics.inference_failed(text, text)
+    metrics.runtime_changed(text, text, text, text)
     metrics.verdict_changed(stream, face)
+    metrics.sample_skipped(stream, text)
+    metrics.sampling_ratio(stream, 0.5)
+    metrics.overload_level(1)
 
 
 def test_every_series_of_a_known_stream_starts_at_zero(metrics: Metrics) -> None:
@@ -69,10 +85,12 @@ def test_every_series_of_a_known_stream_starts_at_zero(metrics: Metrics) -> None
         assert value(metrics, "stream_reconnects_total", stream=CAM, reason=reason) == 0
     for quality in QualityReason:
         assert value(metrics, "faces_rejected_total", stream=CAM, reason=quality.value) == 0
+    for reason in ("batch", "configured", "overload", "calm"):
+        assert value(metrics, "samples_skipped_total", stream=CAM, reason=reason) == 0
     for verdict in ("warming_up", "real", "unsure", "fake"):
         assert value(metrics, "windows_scored_total", stream=CAM, verdict=verdict) == 0
     for stage in ("analysis", "video"):
-        for reason in ("newer_frame", "error"):
+        for reason in ("newer_frame", "turn", "error"):
             assert value(metrics, "stream_frames_dropped_total", stream=CAM, stage=stage, reason=reason) == 0
     for stage in ("decode", "detect", "embed", "head", "overlay", "e2e"):
         assert value(metrics, "frame_latency_seconds_count", stage=stage) == 0
@@ -110,6 +128,15 @@ def test_events_reach_their_series(metrics: Metrics) -> None:
     assert value(metrics, "faces_rejected_total", stream=CAM, reason="blurred") == 1
 
 
+def test_thinned_sampling_shows_by_stream_and_reason(metrics: Metrics) -> None:
+    metrics.sample_skipped(CAM, "overload")
+    metrics.sampling_ratio(CAM, 0.5)
+    metrics.overload_level(3)
+    assert value(metrics, "samples_skipped_total", stream=CAM, reason="overload") == 1
+    assert value(metrics, "sampling_ratio", stream=CAM) == 0.5
+    assert value(metrics, "overload_level") == 3
+
+
 def test_a_scored_window_counts_by_verdict_and_by_probability(metrics: Metrics) -> None:
     metrics.window_scored(CAM, Verdict.FAKE, 0.93)
     metrics.window_scored(CAM, Verdict.WARMING_UP, 0.41)
@@ -145,6 +172,7 @@ KNOWN_WORDS = {
     *metrics_module.DROP_STAGES,
     *metrics_module.DROP_REASONS,
     *metrics_module.QUALITY_REASONS,
+    *metrics_module.SKIP_REASONS,
     *metrics_module.VERDICTS,
 }
 
@@ -171,12 +199,30 @@ def test_an_address_never_becomes_a_label(secret: str) -> None:
     assert value(metrics, "stream_frames_total", stream="other") == 1
 
 
+def test_an_engine_that_comes_in_is_counted_and_named(metrics: Metrics) -> None:
+    metrics.runtime_changed("lite0-gru", "onnxruntime-cpu", "tensorrt", "built")
+    change = {"model": "lite0-gru", "before": "onnxruntime-cpu", "after": "tensorrt"}
+    assert value(metrics, "runtime_changes_total", **change, reason="built") == 1
+    assert value(metrics, "backend_info", model="lite0-gru", backend="onnxruntime-cpu", precision="fp16") == 0
+    metrics.inference("lite0-gru", "tensorrt", 1, 0.001)
+    assert value(metrics, "inference_duration_seconds_count", model="lite0-gru", backend="tensorrt") == 1
+
+
+def test_a_fallback_is_at_zero_before_it_happens(metrics: Metrics) -> None:
+    metrics.add_backend("xception", "tensorrt")
+    change = {"model": "xception", "before": "tensorrt", "after": "onnxruntime-cpu", "reason": "failed"}
+    assert value(metrics, "runtime_changes_total", **change) == 0
+    metrics.runtime_changed("xception", "tensorrt", "onnxruntime-cpu", "failed")
+    assert value(metrics, "runtime_changes_total", **change) == 1
+
+
 def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
-    known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "le"]
+    known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "before", "after", "le"]
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
-    assert labels <= {*known, *build_info, *python_info}
+    board = ["zone", "rail", "gpu"]
+    assert labels <= {*known, *build_info, *python_info, *board}
 
 
 def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
@@ -261,6 +307,7 @@ def documented() -> dict[str, tuple[str, frozenset[str], str]]:
 
 
 def test_the_documentation_lists_exactly_the_metrics_that_exist(metrics: Metrics) -> None:
+    metrics.add_backend("xception", "tensorrt")  # only such a one has a fallback
     existing = {}
     for family in text_string_to_metric_families(metrics.scrape()):
         if family.name.startswith("unmask_"):
@@ -278,7 +325,10 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.DROP_STAGES,
         *metrics_module.DROP_REASONS,
         *metrics_module.QUALITY_REASONS,
+        *metrics_module.SKIP_REASONS,
         *metrics_module.VERDICTS,
         *(state.value for state in StreamState),
+        *ZONES.values(),
+        *RAILS.values(),
     )
     assert [value for value in known if f"`{value}`" not in text] == []

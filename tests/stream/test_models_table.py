@@ -46,7 +46,7 @@ def test_json_has_every_row_with_the_promised_keys(capsys: pytest.CaptureFixture
     assert [name for name, row in rows.items() if row["default"]] == [DEFAULT_MODEL]
     assert rows["gru-head"]["input_size"] is None
     assert rows["xception-gru"]["features"] == 2048
-    assert rows["meso4"]["runtimes"] == ["onnxruntime-cpu"]
+    assert rows["meso4"]["runtimes"][-1] == "onnxruntime-cpu"
 
 
 def test_the_default_is_shipped_and_measured(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
+from stream.scheduling.plan import CalmPolicy, Limits, StreamPlan
+from stream.scheduling.scheduler import SchedulingPolicy
 from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
 from stream.types import FaceBox, QualityReason, Scene, StreamName, Verdict
@@ -21,7 +25,13 @@ FACE = FaceBox((80.0, 60.0, 180.0, 160.0), 0.99)
 class House:
     """An analyzer on scripted parts, and the streams it serves."""
 
-    def __init__(self, logit: object = 3.0, faces: object = (FACE,), detect_hz: float = 10.0) -> None:
+    def __init__(
+        self,
+        logit: object = 3.0,
+        faces: object = (FACE,),
+        detect_hz: float = 10.0,
+        scheduling: SchedulingPolicy | None = None,
+    ) -> None:
         self.observer = ListObserver()
         self.facts = StreamFacts()
         self.spec = spec_of()
@@ -34,10 +44,13 @@ class House:
             self.facts,
             detect_period_s=1 / detect_hz,
             quality=QualityLimits(),
+            scheduling=scheduling,
         )
 
-    def stream(self, name: str = "cam") -> StreamAnalysis:
-        return StreamAnalysis(StreamName(name), open_tracker(lost_after_s=1.0), TrackBook(self.spec))
+    def stream(self, name: str = "cam", plan: StreamPlan | None = None) -> StreamAnalysis:
+        """A file's, unless ``plan`` says otherwise."""
+        tracker, book = open_tracker(lost_after_s=1.0), TrackBook(self.spec)
+        return StreamAnalysis(StreamName(name), tracker, book, plan or StreamPlan())
 
     def play(self, stream: StreamAnalysis, seconds: float, fps: float = 30.0, start_s: float = 0.0) -> list[Scene]:
         scenes: list[Scene] = []
@@ -137,6 +150,65 @@ def test_twenty_faces_are_all_scored() -> None:
             (scene,) = house.analyzer.step([(stream, frame)])
     assert len(scene.faces) == 20
     assert {face.verdict for face in scene.faces} == {Verdict.FAKE}
+
+
+LIVE = StreamPlan(is_live=True)
+CROWD = tuple(FaceBox((x * 60.0, y * 60.0, x * 60.0 + 55, y * 60.0 + 55), 0.9) for x in range(6) for y in range(5))
+
+
+@pytest.mark.parametrize(("every", "samples"), [(1, 20), (2, 10), (3, 7)])
+def test_a_sparse_stream_masks_the_slots_between_its_samples(every: int, samples: int) -> None:
+    house = House()
+    scenes = house.play(house.stream(plan=StreamPlan(is_live=True, sample_every=every)), 6.0, fps=30.0)
+    slots = scenes[-1].faces[0].slots
+    taken = [index for index, filled in enumerate(slots) if filled]
+    assert len(taken) == pytest.approx(samples, abs=1)
+    assert {after - before for before, after in pairwise(taken)} == {every}
+    assert {scene.faces[0].verdict for scene in scenes[-9:]} == {Verdict.FAKE}
+    assert {reason for _, reason in house.observer.of("sample_skipped")} == ({"configured"} if every > 1 else set())
+
+
+def test_thirty_faces_in_one_camera_leave_the_other_camera_every_sample() -> None:
+    house = House(
+        faces=lambda frame: CROWD if frame.stream == "crowd" else (FACE,),  # type: ignore[attr-defined]
+        scheduling=SchedulingPolicy(Limits(max_batch=8)),
+    )
+    crowd, door, picture = house.stream("crowd", LIVE), house.stream("door", LIVE), planes_of(400, 320)
+    for index in range(60):
+        frames = [frame_of(index / 10, stream=stream.name, planes=picture) for stream in (crowd, door)]
+        scenes = house.analyzer.step(list(zip((crowd, door), frames, strict=True)))
+    assert all(scenes[1].faces[0].slots)
+    assert {face.verdict for face in scenes[0].faces} == {Verdict.FAKE}
+    assert {sum(face.slots) for face in scenes[0].faces} <= {9, 10, 11}
+    assert max(batch for model, _, batch, _ in house.observer.of("inference") if model == "scripted") <= 31  # windows
+    assert set(house.observer.of("sample_skipped")) == {("crowd", "batch")}
+
+
+def test_a_calm_face_is_sampled_slowly_until_its_score_rises() -> None:
+    """The head sees a rise in the first sample after it: the window is full again within its own length."""
+    calm = SchedulingPolicy(calm=CalmPolicy(every=3, after_s=2.0))
+    logit = [-4.0]
+    house = House(logit=lambda features, _: np.full(len(features), logit[0]), scheduling=calm)
+    stream = house.stream(plan=LIVE)
+    slow = house.play(stream, 12.0)[-1].faces[0]
+    logit[0] = 0.0
+    fast = house.play(stream, 5.0, start_s=12.0)[-1].faces[0]
+    assert (sum(slow.slots), slow.verdict) in {(6, Verdict.REAL), (7, Verdict.REAL)}
+    assert (sum(fast.slots), fast.verdict) == (20, Verdict.UNSURE)
+    assert set(house.observer.of("sample_skipped")) == {("cam", "calm")}
+
+
+def test_overload_thins_the_samples_and_says_so_in_the_scene() -> None:
+    house, seconds = House(), 1_000_000_000
+    stream = house.stream(plan=LIVE)
+    house.play(stream, 1.0)
+    for second in range(4):
+        house.analyzer.scheduler.worked([stream.name], second * seconds, (second + 1) * seconds)
+        house.analyzer.scheduler.update_load((second + 1) * seconds)
+    scene = house.play(stream, 6.0, start_s=1.0)[-1]
+    assert (scene.thinned_to, sum(scene.faces[0].slots)) == (2, 10)
+    assert scene.faces[0].verdict is Verdict.FAKE
+    assert set(house.observer.of("sample_skipped")) == {("cam", "overload")}
 
 
 def test_velocity_follows_a_moving_face() -> None:

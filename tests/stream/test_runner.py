@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from engines.errors import InferenceError
 from stream.board import SceneBoard
 from stream.errors import ModelError, OutputError, SourceError
+from stream.pipeline import StreamAnalysis
 from stream.runner import MAX_FAILED_STEPS, Runner, RunningStream
-from stream.types import Scene, StreamState
+from stream.scheduling.overload import OverloadPolicy
+from stream.scheduling.plan import Limits, StreamPlan
+from stream.scheduling.scheduler import SchedulingPolicy
+from stream.types import Frame, Scene, StreamState
 from tests.fakes import ListObserver, MemorySink, ScriptedSource, frame_of
 from tests.stream.test_pipeline import House
 
 
 def running(house: House, source: ScriptedSource) -> RunningStream:
-    return RunningStream(source, house.stream(source.name), SceneBoard())
+    plan = StreamPlan(is_live=source.is_live)
+    return RunningStream(source, house.stream(source.name, plan), SceneBoard())
 
 
 def run(house: House, *sources: ScriptedSource, sinks: tuple[object, ...] = ()) -> tuple[Runner, list[RunningStream]]:
@@ -130,3 +137,167 @@ def test_a_lost_source_shows_its_state_and_no_faces() -> None:
     assert (sink.scenes[-1].state, sink.scenes[-1].faces) == (StreamState.RECONNECTING, ())
     assert observer.of("faces_tracked")[-1][-1] == 0
     assert any(scene.faces for scene in sink.scenes)
+
+
+class HandClock:
+    """Time that goes on only when somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class HandWake(threading.Event):
+    """Waiting winds the clock: to the next of ``news``, or to the end of the wait."""
+
+    def __init__(self, clock: HandClock, news: dict[int, LiveSource] | None = None) -> None:
+        super().__init__()
+        self._clock, self._news = clock, dict(news or {})
+        self.waited_ms: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        began_ns = self._clock.now_ns
+        end_ns = began_ns + round((timeout or 0) * 1e9)
+        due = min((at for at in self._news if at <= end_ns), default=None)
+        self._clock.now_ns = end_ns if due is None else max(due, began_ns)
+        if due is not None:
+            self._news.pop(due).bring(due)
+        self.waited_ms.append((self._clock.now_ns - began_ns) / 1e6)
+        return due is not None
+
+
+class LiveSource(ScriptedSource):
+    """A camera whose newest frame is what ``bring`` put there."""
+
+    is_live = True
+    state = StreamState.PLAYING  # type: ignore[assignment]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, ())
+
+    def bring(self, arrived_ns: int) -> None:
+        self._script = [frame_of(arrived_ns / 1e9, stream=self.name)]
+
+
+class Watch:
+    """A runner without its thread, on hand-wound time: the test makes its rounds."""
+
+    def __init__(
+        self, names: str, scheduling: SchedulingPolicy, news: Callable[[dict[str, LiveSource]], object] = lambda _: None
+    ) -> None:
+        self.house = House(scheduling=scheduling)
+        self.clock = HandClock()
+        self.sources = {name: LiveSource(name) for name in names}
+        self.wake = HandWake(self.clock, news(self.sources))  # type: ignore[arg-type]
+        streams = [running(self.house, source) for source in self.sources.values()]
+        self.runner = Runner(self.house.analyzer, streams, [], self.house.observer, wake=self.wake, clock=self.clock)
+
+    def round(self, names: str, at_ms: int) -> None:
+        self.clock.now_ns = at_ms * 1_000_000
+        for name in names:
+            self.sources[name].bring(self.clock.now_ns)
+        self.runner.round()
+
+    @property
+    def looked_at(self) -> list[str]:
+        return [stream for stream, _ in self.house.observer.of("faces_tracked")]
+
+
+WINDOW = SchedulingPolicy(batch_window_ns=5_000_000)
+
+
+def test_a_due_frame_waits_for_the_others_and_not_a_moment_longer() -> None:
+    """The other camera's look falls due three milliseconds later, and its frame comes one after that."""
+    watch = Watch("ab", WINDOW, lambda sources: {1_351_000_000: sources["b"]})
+    watch.round("ab", 1000)
+    watch.round("b", 1260)
+    watch.wake.waited_ms.clear()
+    watch.round("a", 1347)
+    assert watch.wake.waited_ms == [4.0]
+    assert watch.looked_at == ["a", "b", "b", "a", "b"]
+    assert [batch for model, _, batch, _ in watch.house.observer.of("inference") if model == "scripted"][-1] == 2
+
+
+def test_the_window_ends_when_the_others_stay_away() -> None:
+    watch = Watch("ab", WINDOW)
+    watch.round("ab", 1000)
+    watch.wake.waited_ms.clear()
+    watch.round("a", 1147)
+    watch.round("", 1300)
+    assert sum(watch.wake.waited_ms) == 5.0
+    assert watch.looked_at == ["a", "b", "a"]
+
+
+def test_one_that_comes_does_not_make_the_window_longer_for_those_that_do_not() -> None:
+    watch = Watch("abc", WINDOW, lambda sources: {1_149_000_000: sources["c"]})
+    watch.round("abc", 1000)
+    watch.wake.waited_ms.clear()
+    watch.round("a", 1147)
+    assert watch.wake.waited_ms == [2.0, 3.0]
+    assert watch.looked_at[3:] == ["a", "c"]
+
+
+@pytest.mark.parametrize(("names", "at_ms"), [("ab", 1150), ("a", 1101)])
+def test_nobody_waits_when_all_are_there_or_none_is_about_to_fall_due(names: str, at_ms: int) -> None:
+    watch = Watch("ab", WINDOW)
+    watch.round("ab", 1000)
+    watch.round("b", 1060)
+    watch.wake.waited_ms.clear()
+    watch.round(names, at_ms)
+    assert watch.wake.waited_ms == []
+
+
+def test_without_a_window_nobody_waits() -> None:
+    watch = Watch("ab", SchedulingPolicy())
+    watch.round("ab", 1000)
+    watch.round("a", 1149)
+    assert watch.wake.waited_ms == []
+
+
+def test_more_cameras_than_a_step_searches_take_turns_and_are_counted() -> None:
+    watch = Watch("abc", SchedulingPolicy(Limits(max_detections=2)))
+    for at_ms in (1000, 1500, 2000):
+        watch.round("abc", at_ms)
+    assert sorted(watch.looked_at) == ["a", "a", "b", "b", "c", "c"]
+    assert sorted(watch.house.observer.of("frame_dropped")) == [(name, "analysis", "turn") for name in "abc"]
+
+
+def test_a_thread_that_does_not_keep_up_says_so_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    watch = Watch("ab", SchedulingPolicy(overload=OverloadPolicy(window_s=1.0, calm_s=2.0)))
+    step = watch.house.analyzer.step
+
+    def slow(batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
+        watch.clock.now_ns += 99_000_000
+        return step(batch)
+
+    watch.house.analyzer.step = slow  # type: ignore[method-assign,assignment]
+    for tenth in range(15):
+        watch.round("ab", 1000 + 100 * tenth)
+    assert watch.house.observer.of("overload_level") == [(1,)]
+    assert watch.house.observer.of("sampling_ratio") == [("a", 0.5), ("b", 0.5)]
+    for tenth in range(40):
+        watch.round("", 2500 + 100 * tenth)
+    assert watch.house.observer.of("overload_level") == [(1,), (0,)]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "overload level 1: sampled slots are now a 1/2, b 1/2"),
+        ("INFO", "overload level 0: sampled slots are now a 1/1, b 1/1"),
+    ]
+
+
+def test_a_frame_that_is_not_due_is_given_back_before_the_next_is_read() -> None:
+    events: list[str] = []
+
+    class Strict(LiveSource):
+        def read(self, timeout_s: float) -> Frame | None:
+            events.append("read")
+            return super().read(timeout_s)
+
+    watch = Watch("a", WINDOW)
+    watch.runner._streams[0].source = Strict("a")
+    for at_s in (1.0, 1.01):
+        watch.runner._streams[0].source._script = [frame_of(at_s, stream="a", release=lambda: events.append("back"))]
+        watch.runner.round()
+    assert events == ["read", "back", "read", "back"]

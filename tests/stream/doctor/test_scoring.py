@@ -9,8 +9,9 @@ import pytest
 
 import build_engines
 from engines.catalog import CATALOG, DEFAULT_MODEL, HEAD_FILE, CatalogRow, open_model
+from engines.engine_choice import Graph
 from engines.model_store import VARIABLE
-from engines.store import BUILT, EngineKey
+from engines.store import BUILT
 from stream.doctor.finding import Status
 from stream.doctor.scoring import (
     detector_finding,
@@ -35,17 +36,17 @@ def test_a_whole_model_is_found_and_its_engines_can_be_built(tmp_path: Path) -> 
     assert (engines.status, engines.mend) == (Status.ABSENT, "make engines")
 
 
-def test_built_engines_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_engines_are_found(tmp_path: Path) -> None:
     folder, root = tmp_path / "model", tmp_path / "built"
     write_model(folder, name="tiny")
-    monkeypatch.setattr(build_engines, "model_folder", lambda _: folder)
-    assert build_engines.main(["--model", "tiny", "--root", str(root), "--json"]) == 0
+    assert build_engines.main(["--model", str(folder), "--root", str(root), "--runtime", "onnxruntime", "--json"]) == 0
     model, engines = model_findings(ROW, folder, root)
     assert (model.status, engines.status) == (Status.FOUND, Status.FOUND)
+    assert engines.detail == "built for this machine: onnxruntime-cpu fp32"
 
 
 def test_one_engine_of_two_is_not_enough(tmp_path: Path) -> None:
-    missing = EngineKey("tiny", "head.onnx", "0" * 64, "onnxruntime-cpu 1", "here")
+    missing = Graph("tiny", "head.onnx", tmp_path / "head.onnx", "0" * 64)
     assert engine_finding("engines", [missing], tmp_path).status is Status.ABSENT
 
 

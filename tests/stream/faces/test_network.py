@@ -7,21 +7,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.cuda.host import HostKernels
+from engines.cuda.preprocessor import GpuPreprocessor
 from engines.errors import InferenceError
 from engines.postprocess import Detections
-from engines.preprocess import BoxGeometry
+from engines.preprocess import BoxGeometry, Levels, normalise
 from engines.runtime.ports import Array, TensorSpec
 from engines.runtime.scripted import ScriptedBackend
+from engines.spec import PixelSpec
 from stream.faces.network import FaceNetwork, NetworkDetector, fit_inside, fit_longest
+from stream.faces.open import DETECTORS, network_named
+from tests.engines.cuda.fake_gpu import FakeGpu
 from tests.stream.faces.pictures import frame_from_rgb
 
 SIDES = st.integers(1, 5000)
 
 
-def scripted(box: tuple[float, ...], *, size: tuple[int | None, int | None] = (None, None)) -> NetworkDetector:
-    """A detector whose network always sees a face at ``box``, in input pixels; ``size`` is (height, width)."""
+def scripted(
+    box: tuple[float, ...], *, size: tuple[int | None, int | None] = (None, None), seen: list[Array] | None = None
+) -> NetworkDetector:
+    """A detector whose network always sees a face at ``box``, in input pixels; ``size`` is (height, width).
+
+    What it is shown is added to ``seen``.
+    """
 
     def run(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        if seen is not None:
+            seen.append(arrays["in"])
         return {"box": np.array([box], np.float32), "mean": arrays["in"].mean((2, 3))}
 
     def decode(outputs: Mapping[str, Array], size_wh: tuple[int, int], confidence: float) -> Detections:
@@ -30,7 +42,8 @@ def scripted(box: tuple[float, ...], *, size: tuple[int | None, int | None] = (N
         return Detections(outputs["box"], np.array([confidence], np.float32), points)
 
     network = FaceNetwork(
-        "scripted", BoxGeometry(1.5, 0.1), lambda rgb: rgb.transpose(2, 0, 1)[None].astype(np.float32), decode,
+        "scripted", BoxGeometry(1.5, 0.1), lambda rgb: rgb.transpose(2, 0, 1)[None].astype(np.float32), Levels(),
+        decode,
         find_weights=lambda: pytest.fail("not asked for"), load_graph=lambda path: path, accepts=bool,
     )  # fmt: skip
     backend = ScriptedBackend(
@@ -99,3 +112,31 @@ def test_a_closed_detector_says_so() -> None:
     detector.close()
     with pytest.raises(InferenceError, match="closed"):
         detector.detect(frame_from_rgb(np.zeros((90, 160, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_networks_levels_say_what_its_input_array_does(name: str) -> None:
+    network = network_named(name)
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    levels = network.levels
+    pixels = PixelSpec(size=64, colour=levels.colour, mean=levels.mean, std=levels.std)
+    np.testing.assert_allclose(normalise([rgb], pixels), network.input_array(rgb), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(None, None), (96, 64)], ids=["any size", "fixed size"])
+def test_a_frame_reduced_on_the_gpu_looks_the_same_to_the_network(
+    kernels: HostKernels, size: tuple[int | None, int | None]
+) -> None:
+    seen: list[Array] = []
+    rgb = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+    gpu = FakeGpu(kernels)
+    preprocessor = GpuPreprocessor(gpu)
+    found = []
+    for way in (None, preprocessor):
+        detector = scripted((8.0, 8.0, 40.0, 40.0), size=size, seen=seen)
+        detector.prepare_on(way)
+        found.append(detector.detect(frame_from_rgb(rgb)))
+    assert gpu.launches == ["letterbox"]
+    assert found[0] == found[1] != ()
+    assert seen[0].shape == seen[1].shape
+    assert np.abs(seen[0] - seen[1]).max() <= 1.0

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import MissingPartError
+from stream.gst.codecs import decoder_ranks
 from stream.gst.launch import Launch, source_launch
 from stream.sources.uri import PATTERNS, parse_source
 
@@ -123,3 +124,27 @@ def test_a_wayland_screen_comes_through_pipewire() -> None:
     assert launch.properties == {"path": "42"}
     with pytest.raises(MissingPartError, match=r"gstreamer1\.0-pipewire"):
         source_launch(parse_source("screen"), lacks("pipewiresrc"), wayland)
+
+
+JETSON = has(
+    "nvarguscamerasrc", "nvvidconv", "nvv4l2decoder", "nvv4l2h264enc", "v4l2src", "rtspsrc", "h264parse", "avdec_h264"
+)
+
+
+def test_a_ribbon_camera_stays_in_nvidias_memory_until_python_needs_it() -> None:
+    launch = launch_of("csi:1", JETSON)
+    source, caps, download, frames = launch.text.split(" ! ")[:4]
+    assert source == "nvarguscamerasrc name=source"
+    assert caps.startswith("video/x-raw(memory:NVMM),format=(string)NV12,")
+    assert download == "nvvidconv"
+    assert frames == "video/x-raw,format=(string){I420,NV12}"  # without a memory feature: system memory
+    assert launch.properties == {"sensor-id": "1"}
+
+
+@pytest.mark.parametrize("text", ["rtsp://cam/x", "clip.mp4", "webcam"])
+def test_a_jetson_decodes_by_itself_and_copies_each_frame_once(text: str) -> None:
+    line = launch_of(text, JETSON).text
+    assert line.count("nvvidconv") == 1
+    assert "videoconvert" not in line
+    ranks = decoder_ranks(JETSON, 512)
+    assert max(ranks, key=lambda name: ranks[name]) == "nvv4l2decoder"

@@ -26,7 +26,7 @@ from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
 from stream.gst.codecs import ENCODERS  # noqa: E402
 from stream.gst.output import DRAWING, OutputTargets, Restream, VideoOutput  # noqa: E402
-from stream.gst.recording import kbps_of, make_writable  # noqa: E402
+from stream.gst.recording import kbps_of, make_writable, muxer_launch  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
@@ -547,3 +547,8 @@ def test_a_reader_that_waits_is_let_go_when_its_branch_fails() -> None:
 
 def test_gst_is_initialised_by_importing_the_output() -> None:
     assert Gst.is_initialized()
+
+
+@pytest.mark.parametrize(("version", "mends"), [((1, 20), True), ((1, 22), False), ((1, 26), False)])
+def test_fragments_are_mended_where_gstreamer_writes_them_wrong(version: tuple[int, int], mends: bool) -> None:
+    assert ("first-moov-then-finalise" in muxer_launch(version)) is mends

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,18 @@ def test_the_header_warns_of_old_scores() -> None:
     assert (old.text, old.warns) == ("scores 3.0 s old", True)
 
 
+def test_the_header_warns_of_thinned_sampling_for_as_long_as_it_lasts() -> None:
+    whole, thinned = (right_bar(replace(scene_of(), thinned_to=n), NOW_NS, STYLE) for n in (1, 2))
+    assert [cell.text for cell in thinned if cell not in whole] == ["sampling 1/2"]
+    assert [cell.text for cell in thinned if cell.warns] == ["sampling 1/2"]
+
+
+def test_the_header_warns_of_a_runtime_that_stands_in_for_a_failed_one() -> None:
+    usual, fallen = (right_bar(replace(scene_of(), has_fallen_back=fell), NOW_NS, STYLE)[-1] for fell in (False, True))
+    assert (usual.text, usual.warns) == ("lite0-gru · onnxruntime", False)
+    assert (fallen.text, fallen.warns) == ("lite0-gru · onnxruntime (fallback)", True)
+
+
 @pytest.mark.parametrize("scale", [0.75, 1.0, 3.0])
 def test_a_bar_has_the_size_it_promises(scale: float) -> None:
     bar = right_bar(scene_of(), NOW_NS, STYLE)
@@ -98,7 +112,7 @@ def test_a_bar_has_the_size_it_promises(scale: float) -> None:
 def test_every_fixed_word_has_its_glyphs() -> None:
     missing = text_mask("￿", 40)
     words = [look.word for look in LOOKS.values()] + list(REASONS.values()) + [state.value for state in StreamState]
-    words += ["0123456789 of % fake stale . s fps latency ms scores old no yet clear sign", "a · b-_..."]
+    words += ["0123456789 of % fake stale . s fps latency ms scores old no yet clear sign sampling 1/2", "a · b-_..."]
     for character in sorted(set("".join(words)) - {" "}):
         mask = text_mask(character, 40)
         assert mask.shape != missing.shape or not np.array_equal(mask, missing), f"no glyph for {character!r}"

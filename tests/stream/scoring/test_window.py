@@ -174,3 +174,21 @@ def test_a_window_s_memory_does_not_grow() -> None:
     assert window._ring is ring
     assert ring.shape == (20, 2)
     assert ring.dtype == np.float32
+
+
+@given(every=st.integers(1, 6), fps=frame_rates, start_ns=starts_ns)
+def test_sampling_every_nth_slot_leaves_equal_gaps_in_time(every: int, fps: float, start_ns: int) -> None:
+    """The distance that ``slot_at`` tells decides; what lies between is masked, never stretched."""
+    window, taken = FeatureWindow(SPEC), []
+    for pts_ns in steady(start_ns, fps, 10):
+        _, steps = window.slot_at(pts_ns)
+        if window.is_due(pts_ns) and (steps is None or steps >= every):
+            window.add(pts_ns, np.full(2, pts_ns / PERIOD_NS, np.float32))
+            taken.append(window.slot_at(pts_ns)[0])
+    assert set(np.diff(taken)) == {every}
+    assert window.mask()[::-every].all()
+    assert window.count == -(-SPEC.slots // every)
+
+
+def test_an_empty_window_has_no_newest_sample_to_count_from() -> None:
+    assert FeatureWindow(SPEC).slot_at(7 * PERIOD_NS)[1] is None

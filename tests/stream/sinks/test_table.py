@@ -56,6 +56,12 @@ def test_an_unsure_face_shows_its_reason_and_no_number() -> None:
     assert verdict_words(UNSURE) == "unsure (too small)"
 
 
+def test_thinned_sampling_stands_beside_the_state_and_in_the_line() -> None:
+    scene = dataclasses.replace(scene_of(REAL), thinned_to=3)
+    assert str(row_of(scene, 0)[1]) == "playing, 1/3"
+    assert plain_line(scene, 0).endswith("0 dropped, sampling 1/3")
+
+
 def test_a_stream_without_faces_has_a_row() -> None:
     assert [str(cell) for cell in row_of(Scene(StreamName("door")), 0)][:4] == ["door", "connecting", "-", "-"]
 

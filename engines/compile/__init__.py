@@ -1,0 +1,1 @@
+"""From a trained graph to an engine that is proven equal."""

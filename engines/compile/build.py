@@ -1,0 +1,199 @@
+"""One engine from its graph, in stages: export, sanitise, precision, build, parity, benchmark.
+
+Everything happens in a hidden folder beside the final one. A failure removes it; a kill leaves it, and nothing looks
+into hidden folders. The manifest is written last, then the folder is renamed into its place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from engines.catalog import CATALOG
+from engines.compile.builders import builder_for
+from engines.compile.jobs import BuildJob
+from engines.compile.request import BuildRequest, BuiltFiles
+from engines.errors import BuildError, EngineError, InferenceError
+from engines.export.parity import compare, limit_of
+from engines.export.precision import with_precision
+from engines.export.sanitise import sanitised
+from engines.runtime.ports import Array, Backend
+from engines.runtime.table import ALWAYS, runtime
+from engines.store import Manifest, Parity, Timing, engine_folder, sha256_of, write_manifest
+
+Stage = Literal["export", "sanitise", "precision", "build", "parity", "benchmark"]
+STAGES: tuple[Stage, ...] = ("export", "sanitise", "precision", "build", "parity", "benchmark")
+OnStage = Callable[[Stage, float], None]
+"""Told a stage and its share that is done, 0-1."""
+HIDDEN = ".building-"
+TIMED_RUNS = 20
+TIMED_SECONDS = 1.0
+"""Of each batch, whichever is over first."""
+FEWEST_RUNS = 3
+_ADVICE = {
+    "sanitise": "export the model again",
+    "precision": "take --precision fp32",
+    "build": "take another --runtime or --precision",
+    "parity": "take a wider --precision",
+    "benchmark": "take another --runtime",
+}
+
+
+def build(
+    job: BuildJob,
+    root: Path,
+    *,
+    reference: Backend | None = None,
+    head: Backend | None = None,
+    calibration: Sequence[Mapping[str, Array]] = (),
+    on_stage: OnStage = lambda *_: None,
+) -> Manifest:
+    """Build, prove, measure and keep one engine.
+
+    ``reference``: what answers as the model should; None takes the source graph on ONNX Runtime. ``head`` reads a
+    backbone's features, so that verdicts are compared. Raises BuildError that names the stage and the way out.
+    """
+    folder = engine_folder(root, job.key)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=HIDDEN))
+    try:
+        manifest = _made(job, scratch, reference, head, calibration, on_stage)
+        write_manifest(scratch, manifest)
+        _settle(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return manifest
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Folders of builds that were killed."""
+    return sorted(path for path in root.rglob(f"{HIDDEN}*") if path.is_dir())
+
+
+def _made(
+    job: BuildJob,
+    folder: Path,
+    reference: Backend | None,
+    head: Backend | None,
+    calibration: Sequence[Mapping[str, Array]],
+    on_stage: OnStage,
+) -> Manifest:
+    subject = job.subject
+    with _stage("export", on_stage):
+        source = subject.source
+    with _stage("sanitise", on_stage):
+        clean = sanitised(source)
+    with _stage("precision", on_stage):
+        graph = with_precision(clean, job.key.precision, calibration)
+    with _stage("build", on_stage):
+        request = _request(job, lambda share: on_stage("build", min(share, 0.99)))
+        files = builder_for(job.key.runtime)(graph, request, folder)
+        hashes = {name: sha256_of(folder / name) for name in files.files}
+    with _opened(job, folder / files.engine_file) as engine:
+        with _stage("parity", on_stage):
+            parity = proven(job, engine, head, reference=reference)
+        with _stage("benchmark", on_stage):
+            timings = tuple(timed(engine, _batch(subject.inputs[0], size)) for size in job.key.batches)
+        return _manifest(job, files, hashes, engine, parity, timings)
+
+
+def _request(job: BuildJob, on_share: Callable[[float], None]) -> BuildRequest:
+    key, others = job.key, ("workspace", "calibration")
+    options = {name: value for name, value in job.options.items() if name not in others}
+    return BuildRequest(key.precision, key.batches, job.workspace_bytes, options, lambda _, share: on_share(share))
+
+
+def _manifest(
+    job: BuildJob,
+    files: BuiltFiles,
+    hashes: Mapping[str, str],
+    engine: Backend,
+    parity: Parity,
+    timings: tuple[Timing, ...],
+) -> Manifest:
+    return Manifest(
+        key=job.key,
+        engine_file=files.engine_file,
+        files=hashes,
+        inputs=engine.inputs,
+        outputs=engine.outputs,
+        parity=parity,
+        timings=timings,
+        toolchain=files.toolchain,
+        promise=job.subject.promise,
+    )
+
+
+@contextmanager
+def _stage(name: Stage, on_stage: OnStage) -> Iterator[None]:
+    on_stage(name, 0.0)
+    try:
+        yield
+    except BuildError:
+        raise
+    except InferenceError as error:  # says its own stage
+        raise BuildError(name, str(error).removeprefix(f"{name}: ")) from error
+    except (EngineError, OSError) as error:
+        raise BuildError(name, f"{error}; {_ADVICE.get(name, 'restore the file')}") from error
+    on_stage(name, 1.0)
+
+
+@contextmanager
+def _opened(job: BuildJob, engine: Path) -> Iterator[Backend]:
+    try:
+        backend = runtime(job.key.runtime).open_graph(engine, threads=0)
+    except EngineError as error:
+        raise BuildError("build", f"{error}; {_ADVICE['build']}") from error
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def proven(job: BuildJob, engine: Backend, head: Backend | None, *, reference: Backend | None = None) -> Parity:
+    """Raises InferenceError when the engine answers otherwise than its source."""
+    subject = job.subject
+    return compare(
+        reference or runtime(ALWAYS).open_graph(subject.source, threads=0),
+        engine,
+        subject.inputs,
+        limit_of(job.key.precision, CATALOG.get(subject.graph.model)),
+        spec=subject.spec,
+        head=head,
+        labels=subject.labels,
+        real=subject.real,
+    )
+
+
+def _batch(one: Mapping[str, Array], size: int) -> dict[str, Array]:
+    return {name: np.repeat(values[:1], size, axis=0) for name, values in one.items()}
+
+
+def timed(backend: Backend, arrays: Mapping[str, Array]) -> Timing:
+    """After one call to warm up."""
+    backend.infer(arrays)
+    taken, ends = list[float](), time.perf_counter() + TIMED_SECONDS
+    while len(taken) < FEWEST_RUNS or (len(taken) < TIMED_RUNS and time.perf_counter() < ends):
+        began = time.perf_counter()
+        backend.infer(arrays)
+        taken.append((time.perf_counter() - began) * 1e3)
+    p50, p95 = np.percentile(taken, [50, 95])
+    return Timing(len(next(iter(arrays.values()))), float(p50), float(p95))
+
+
+def _settle(scratch: Path, folder: Path) -> None:
+    """Onto the disk, then into its place in one step."""
+    for path in scratch.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    scratch.chmod(0o755)  # mkdtemp's are private
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.rename(folder)

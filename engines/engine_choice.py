@@ -1,0 +1,115 @@
+"""Which engine runs a graph on this machine: the fastest that was proven here, or else the source graph.
+
+Nothing is loaded that a manifest does not name with its hash, and no engine of another machine, runtime or recipe.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.errors import EngineError, RuntimeMissingError
+from engines.runtime.ports import Backend
+from engines.runtime.table import ALWAYS, RUNTIMES, require, runtime
+from engines.store import BUILT, RECIPE, EngineKey, Manifest, damaged, differences, manifests_under
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+READS_GRAPHS = ("openvino-cpu", "onnxruntime-cuda", "onnxruntime-cpu")
+"""Runtimes that also run a graph that nobody built an engine of."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One source graph, as engines are keyed by it."""
+
+    model: str
+    """A model's or a face detector's name."""
+    file: str
+    source: Path | bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A backend, and why it is this one."""
+
+    backend: Backend
+    why: str
+    """One line for people."""
+
+
+def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: Path = BUILT) -> Opened:
+    """The engine that was fastest when it was measured, of one runtime or of any; else the graph itself.
+
+    An engine that cannot be opened is logged, and the next one is taken. Raises RuntimeMissingError for a runtime that
+    is not here or has nothing to run, and CheckpointError for a graph that cannot be read.
+    """
+    if backend != AUTO:
+        require(backend)
+    for folder, manifest in engines_here(graph, root, backend):
+        try:
+            opened = runtime(manifest.key.runtime).open_graph(folder / manifest.engine_file, threads=threads)
+        except EngineError as error:
+            log.warning("the %s engine of %s cannot be opened: %s", manifest.key.runtime, graph.model, error)
+            continue
+        return Opened(opened, _why(manifest))
+    return _open_source(graph, ALWAYS if backend == AUTO else backend, threads)
+
+
+def engines_here(graph: Graph, root: Path = BUILT, backend: str = AUTO) -> list[tuple[Path, Manifest]]:
+    """Whole engines of the graph that fit this machine, the fastest first; what does not fit is logged."""
+    found = [
+        (folder, manifest)
+        for folder, manifest in manifests_under(root / graph.model)
+        if backend in (AUTO, manifest.key.runtime) and _is_of(graph, manifest.key) and _is_usable(folder, manifest)
+    ]
+    return sorted(found, key=lambda entry: entry[1].p50_ms)
+
+
+def key_here(key: EngineKey) -> EngineKey:
+    """The key as this machine would make it. Raises RuntimeMissingError when its runtime is not here."""
+    module = require(key.runtime)
+    return replace(key, runtime_version=module.version(), machine=module.machine(), recipe=RECIPE)
+
+
+def misfits(folder: Path, manifest: Manifest) -> list[str]:
+    """Why an engine is not to be used here, a line each; [] when it fits and is whole."""
+    try:
+        return [*differences(manifest.key, key_here(manifest.key)), *_harm(folder, manifest)]
+    except RuntimeMissingError as error:
+        return [str(error)]
+
+
+def _harm(folder: Path, manifest: Manifest) -> Iterator[str]:
+    for name in damaged(folder, manifest):
+        yield f"{name} is missing or was changed"
+
+
+def _is_of(graph: Graph, key: EngineKey) -> bool:
+    known = key.runtime in RUNTIMES
+    return known and (key.model, key.graph, key.source_sha256) == (graph.model, graph.file, graph.sha256)
+
+
+def _is_usable(folder: Path, manifest: Manifest) -> bool:
+    reasons = misfits(folder, manifest)
+    if reasons:
+        what = f"the {manifest.key.runtime} {manifest.key.precision} engine of {manifest.key.model}"
+        log.warning("%s is left out (%s): run build_engines.py", what, "; ".join(reasons))
+    return not reasons
+
+
+def _why(manifest: Manifest) -> str:
+    key = manifest.key
+    return f"{key.runtime} {key.precision}: the fastest engine here, {manifest.p50_ms:.1f} ms when it was built"
+
+
+def _open_source(graph: Graph, name: str, threads: int) -> Opened:
+    if name not in READS_GRAPHS:
+        way_out = f"build one (build_engines.py --runtime {name} --model {graph.model})"
+        raise RuntimeMissingError(f"no {name} engine of {graph.model} for this machine: {way_out}")
+    why = f"{name}: the graph as it is, no engine was built"
+    return Opened(runtime(name).open_graph(graph.source, threads=threads), why)

@@ -1,0 +1,97 @@
+"""From a wish to an engine: what ``engine_builds`` does when something is really to be built.
+
+Apart from it, for this imports ONNX and NumPy's friends, and a run that finds everything in place needs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+from engines.catalog import BACKBONE_FILE, HEAD_FILE
+from engines.compile.build import OnStage, build, proven
+from engines.compile.jobs import BuildJob, Subject
+from engines.engine_choice import Graph
+from engines.export.calibration_crops import CalibrationSet, read_crops
+from engines.export.parity import hard_pictures, parity_inputs
+from engines.preprocess import normalise
+from engines.runtime.ports import Array, Backend
+from engines.runtime.table import ALWAYS, runtime
+from engines.spec import ModelSpec
+from engines.store import Manifest, engine_folder, read_manifest
+from stream.engine_wish import Wish
+from stream.faces.open import detector_input
+
+DETECTOR_WH = (320, 192)
+"""Size of the pictures that face detectors are judged on: what a 720p frame is reduced to."""
+CALIBRATION_BATCH = 8
+
+
+def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) -> Manifest:
+    """Raises BuildError that names the stage."""
+    faces = _faces(wish, crops)
+    with _head_of(wish) as head:
+        return build(
+            BuildJob(_subject(wish, faces), wish.key),
+            root,
+            head=head,
+            calibration=_calibration(wish.spec, faces),
+            on_stage=on_stage,
+        )
+
+
+def prove_again(wish: Wish, root: Path, crops: Path | None) -> None:
+    """Ask a built engine once more. Raises EngineError when it answers otherwise than its source."""
+    folder = engine_folder(root, wish.key)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return
+    engine = runtime(wish.key.runtime).open_graph(folder / manifest.engine_file, threads=0)
+    with closing(engine), _head_of(wish) as head:
+        proven(BuildJob(_subject(wish, _faces(wish, crops)), wish.key), engine, head)
+
+
+def _subject(wish: Wish, faces: CalibrationSet | None) -> Subject:
+    key = wish.key
+    source = wish.source if wish.folder is None else wish.folder / wish.file
+    labels = () if faces is None or faces.labels is None else tuple(int(label) for label in faces.labels)
+    is_backbone = wish.file == BACKBONE_FILE and wish.spec is not None
+    return Subject(
+        Graph(key.model, key.graph, source, key.source_sha256),
+        _questions(wish, faces),
+        wish.spec,
+        real=len(faces) if faces is not None and is_backbone else 0,
+        labels=labels if is_backbone else (),
+    )
+
+
+def _questions(wish: Wish, faces: CalibrationSet | None) -> list[dict[str, Array]]:
+    if wish.spec is None:
+        return _detector_pictures(wish.detector)
+    return parity_inputs(wish.file, wish.spec, () if faces is None else list(faces.crops))
+
+
+def _detector_pictures(name: str) -> list[dict[str, Array]]:
+    width, height = DETECTOR_WH
+    return [detector_input(name, picture) for picture in hard_pictures((width, height))]
+
+
+def _faces(wish: Wish, folder: Path | None) -> CalibrationSet | None:
+    if folder is None or wish.spec is None:
+        return None
+    return read_crops(folder, wish.spec.pixels.size)
+
+
+def _calibration(spec: ModelSpec | None, faces: CalibrationSet | None) -> list[Mapping[str, Array]]:
+    if spec is None or faces is None:
+        return []
+    rows = range(0, len(faces), CALIBRATION_BATCH)
+    return [{"crops": normalise(list(faces.crops[row : row + CALIBRATION_BATCH]), spec.pixels)} for row in rows]
+
+
+def _head_of(wish: Wish) -> closing[Backend] | nullcontext[None]:
+    """What reads this backbone's features; nothing for other graphs."""
+    if wish.folder is None or wish.file != BACKBONE_FILE or not (wish.folder / HEAD_FILE).is_file():
+        return nullcontext(None)
+    return closing(runtime(ALWAYS).open_graph(wish.folder / HEAD_FILE, threads=1))

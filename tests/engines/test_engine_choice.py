@@ -1,0 +1,112 @@
+"""Which engine is taken: the fastest that fits, never one that does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import build_engines
+from engines.catalog import BACKBONE_FILE, graph_of
+from engines.engine_choice import Graph, engines_here, key_here, misfits, open_fastest
+from engines.errors import CheckpointError, RuntimeMissingError
+from engines.store import MANIFEST_FILE, read_manifest
+from tests.engines.graphs import write_model
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Graph:
+    spec = write_model(tmp_path / "tiny")
+    return graph_of(spec, tmp_path / "tiny", BACKBONE_FILE)
+
+
+@pytest.fixture
+def root(graph: Graph, tmp_path: Path) -> Path:
+    """With two engines of the graph: for batches of 1 and of 2."""
+    assert isinstance(graph.source, Path)
+    for batch in ("1", "2"):
+        options = ["--root", str(tmp_path / "built"), "--runtime", "onnxruntime", "--batch", batch]
+        assert build_engines.main(["--model", str(graph.source.parent), *options]) == 0
+    return tmp_path / "built"
+
+
+def edit(folder: Path, **fields: object) -> None:
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    for name, value in fields.items():
+        (manifest["key"] if name in manifest["key"] else manifest)[name] = value
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("fastest", [0, 1])
+def test_the_fastest_of_several_is_taken(fastest: int, graph: Graph, root: Path) -> None:
+    folders = [folder for folder, _ in engines_here(graph, root)]
+    assert len(folders) == 2
+    for number, folder in enumerate(folders):
+        edit(folder, timings=[{"batch": 1, "p50_ms": 1.0 if number == fastest else 2.0, "p95_ms": 3.0}])
+    assert engines_here(graph, root)[0][0] == folders[fastest]
+    assert (
+        open_fastest(graph, root=root).why == "onnxruntime-cpu fp32: the fastest engine here, 1.0 ms when it was built"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("runtime_version", "0.1", "runtime_version: built with 0.1, here "),
+        ("machine", "x86_64 elsewhere", "machine: built with x86_64 elsewhere"),
+        ("recipe", "0", "recipe: built with 0, here "),
+    ],
+)
+def test_an_engine_of_another_world_is_left_out_and_said(
+    field: str, value: str, said: str, graph: Graph, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder, _ in engines_here(graph, root):
+        edit(folder, **{field: value})
+    assert engines_here(graph, root) == []
+    assert said in caplog.text
+    assert open_fastest(graph, root=root).why.startswith("onnxruntime-cpu: the graph as it is")
+
+
+def test_an_engine_of_other_weights_is_not_of_this_graph(graph: Graph, root: Path) -> None:
+    assert engines_here(Graph(graph.model, graph.file, graph.source, "0" * 64), root) == []
+
+
+def test_a_manifest_that_points_out_of_its_folder_is_no_manifest(graph: Graph, root: Path) -> None:
+    (folder, manifest), *_ = engines_here(graph, root)
+    edit(folder, engine_file="../engine.onnx", files={"../engine.onnx": next(iter(manifest.files.values()))})
+    assert read_manifest(folder) is None
+
+
+def test_an_engine_that_does_not_open_gives_way_to_the_next(
+    graph: Graph, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from engines.runtime import onnxruntime_cpu
+
+    opened, real = list[Path](), onnxruntime_cpu.open_graph
+
+    def picky(model: Path, *, threads: int = 0) -> object:
+        opened.append(model)
+        if len(opened) == 1:
+            raise CheckpointError("no room; free some")
+        return real(model, threads=threads)
+
+    monkeypatch.setattr(onnxruntime_cpu, "open_graph", picky)
+    assert open_fastest(graph, root=root).backend.name == "onnxruntime-cpu"
+    assert len(opened) == 2
+    assert "cannot be opened: no room; free some" in caplog.text
+
+
+def test_a_runtime_without_an_engine_says_how_to_get_one(graph: Graph, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeMissingError, match="no runtime 'nix': use one of tensorrt"):
+        open_fastest(graph, backend="nix", root=tmp_path)
+    with pytest.raises(RuntimeMissingError, match=r"cannot run here: |--runtime tensorrt --model tiny"):
+        open_fastest(graph, backend="tensorrt", root=tmp_path)
+
+
+def test_a_key_is_made_anew_for_this_machine(graph: Graph, root: Path) -> None:
+    (folder, manifest), *_ = engines_here(graph, root)
+    assert key_here(manifest.key) == manifest.key
+    assert misfits(folder, manifest) == []
+    (folder / manifest.engine_file).unlink()
+    assert misfits(folder, manifest) == ["engine.onnx is missing or was changed"]

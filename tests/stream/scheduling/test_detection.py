@@ -1,0 +1,56 @@
+"""Looks for faces: on a grid of their own, spread over the period, and never fewer than one in a slot."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.scheduling.detection import next_look_ns, phase_of, thinned_period_ns
+
+MS = 1_000_000
+
+
+@pytest.mark.parametrize(("index", "phase"), [(0, 0), (1, 0.5), (2, 0.25), (3, 0.75), (4, 0.125), (7, 0.875)])
+def test_phases_halve_the_widest_gap(index: int, phase: float) -> None:
+    assert phase_of(index) == phase
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 13, 16, 40])
+def test_any_number_of_streams_lies_evenly(count: int) -> None:
+    phases = sorted(phase_of(index) for index in range(count))
+    gaps = [after - before for before, after in zip(phases, [*phases[1:], phases[0] + 1], strict=True)]
+    assert max(gaps) <= 2 * min(gaps)
+
+
+@pytest.mark.parametrize("cameras", [4, 8])
+def test_cameras_on_one_tick_do_not_all_fall_due_in_it(cameras: int) -> None:
+    period, frame = 200 * MS, 40 * MS
+    last = dict.fromkeys(range(cameras), 0)
+    most = 0
+    for tick in range(1, 51):
+        now = tick * frame
+        due = [c for c in last if now >= next_look_ns(last[c], period, phase_of(c))]
+        last.update(dict.fromkeys(due, now))
+        most = max(most, len(due) if tick > 5 else 0)
+    assert most <= -(-cameras * frame // period)
+
+
+@given(last=st.integers(0, 10**12), period=st.integers(MS, 10**9), phase=st.floats(0, 0.999))
+def test_the_next_look_is_later_and_at_most_a_period_away(last: int, period: int, phase: float) -> None:
+    assert last < next_look_ns(last, period, phase) <= last + period
+
+
+@given(late=st.lists(st.integers(0, 39), min_size=50, max_size=50))
+def test_late_frames_do_not_slow_the_rate(late: list[int]) -> None:
+    now, period = 0, 100 * MS
+    for delay in late:
+        now = next_look_ns(now, period, 0.3) + delay * MS
+    assert now <= 51 * period
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "stride", "expected_ms"), [(100, 1, 100), (100, 2, 200), (100, 3, 200), (500, 3, 500), (50, 3, 150)]
+)
+def test_thinned_sampling_looks_less_often_but_once_a_slot(period_ms: int, stride: int, expected_ms: int) -> None:
+    assert thinned_period_ns(period_ms * MS, 200 * MS, stride) == expected_ms * MS
