@@ -11,26 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
-from stream.board import SceneBoard
-from stream.config import AppConfig, Display, StreamConfig
-from stream.errors import OutputError, UsageError, WindowLostError
-from stream.gst.output import OutputTargets, Restream, VideoOutput
+from stream.config import AppConfig, Display
+from stream.errors import OutputError, WindowLostError
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
+from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
-from stream.overlay import OverlayStyle
-from stream.parts import Parts, build_analysis, build_analyzer, open_parts, plan_of
+from stream.parts import Parts, build_analyzer, open_parts
 from stream.ports import Observer, Sink
-from stream.runner import Runner, RunningStream
+from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
-from stream.sources.file import FileSource
-from stream.sources.live import RetryPolicy
-from stream.sources.open import open_source
-from stream.sources.uri import SourceUri, parse_source
 from stream.types import StreamName, StreamState
 
 log = logging.getLogger(__name__)
@@ -47,6 +40,8 @@ class Started:
 
     metrics_url: str | None
     restream_urls: tuple[str, ...]
+    streams: LiveStreams
+    """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
 
 
 @dataclass(frozen=True)
@@ -114,28 +109,26 @@ class _Run:
         self._metrics = Metrics()
         self._observer: Observer = FanOut([self._metrics, self._facts, *observers])
         self._wake = threading.Event()
-        self._addresses = [_address(stream) for stream in config.streams]
-        _check_sources_survive(config, self._addresses)
+        check_request(config)
         self._parts = parts or self._open_parts()
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
         self._sinks = [*sinks, *self._json_lines()]
         self._metrics_url = self._serve_metrics()
-        self._outputs: dict[StreamName, VideoOutput] = {}
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
-        self._has_window = _has_window(config.display)
+        self._runner = Runner(
+            self._analyzer, (), self._sinks, self._observer, wake=self._wake, on_lost=self._lose_output
+        )
+        self._streams = self._live_streams()
 
     @property
     def started(self) -> Started:
-        return Started(self._metrics_url, tuple(out.url for out in self._outputs.values() if out.url))
+        urls = tuple(stream.url for stream in self._streams.list() if stream.url is not None)
+        return Started(self._metrics_url, urls, self._streams)
 
     def start(self) -> None:
-        streams = [self._open(*pair) for pair in zip(self._config.streams, self._addresses, strict=True)]
-        self._streams = streams
-        self._runner = Runner(
-            self._analyzer, streams, self._sinks, self._observer, wake=self._wake, on_lost=self._lose_output
-        )
-        self._closing.callback(self._close_sources)  # last in, first closed: sources, then outputs, then sinks
+        self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
+        self._streams.start()
         self._runner.start()
 
     def wait(self, stop: threading.Event, on_playing: Callable[[Playing], None], service: ServiceNotify) -> None:
@@ -143,30 +136,28 @@ class _Run:
         service.ready()
         deadline = math.inf if self._config.duration_s is None else time.monotonic() + self._config.duration_s
         while not (stop.is_set() or self._runner.finished.wait(POLL_S) or time.monotonic() >= deadline):
-            self._tell_playing(on_playing)
-            service.status(_status([stream.state for stream in self._streams]))
+            streams = self._streams.list()
+            self._tell_playing(streams, on_playing)
+            service.status(_status([stream.state for stream in streams]))
             service.alive(self._runner.rounds)
         service.stopping()
         self._runner.stop()
         self._runner.join()
 
-    def _tell_playing(self, on_playing: Callable[[Playing], None]) -> None:
-        for stream in self._streams:
-            name = stream.source.name
-            if name not in self._told and self._facts.fps.get(name):  # a rate is known: it has played for a moment
-                self._told.add(name)
-                output = self._outputs.get(name)
-                on_playing(Playing(name, stream.source.decoder, output.encoder if output is not None else None))
+    def _tell_playing(self, streams: Sequence[StreamStatus], on_playing: Callable[[Playing], None]) -> None:
+        """Once for each, as soon as a rate is known: then it has played for a moment."""
+        for stream in streams:
+            if stream.fps and stream.name not in self._told and stream.decoder is not None:
+                on_playing(Playing(stream.name, stream.decoder, stream.encoder))
+        self._told = {stream.name for stream in streams if stream.fps or stream.name in self._told}
 
     def result(self) -> WatchResult:
         """Once everything is closed: what finishing a file tells counts too."""
-        failures = [stream.failure for stream in self._streams if stream.failure is not None]
-        warnings = [stream.source.warning for stream in self._streams if isinstance(stream.source, FileSource)]
+        failures = self._streams.failures
         code = OutputError.exit_code if self._lost else 0
-        if failures and len(failures) == len(self._streams):
+        if failures and len(failures) == len(self._streams.list()):
             code = failures[0].exit_code
-        told = (*map(str, failures), *(warning for warning in warnings if warning is not None))
-        return WatchResult(code, self._facts, told)
+        return WatchResult(code, self._facts, (*map(str, failures), *self._streams.warnings))
 
     def _lose_output(self, error: OutputError) -> None:
         """Told at once, on the thread that met it; the run goes on."""
@@ -187,8 +178,6 @@ class _Run:
         return [sink]
 
     def _serve_metrics(self) -> str | None:
-        for stream in self._config.streams:
-            self._metrics.add_stream(StreamName(stream.name))
         self._metrics.add_backend(self._parts.model.spec.name, self._parts.scorer.backend_name)
         self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
@@ -200,42 +189,22 @@ class _Run:
         self._closing.callback(server.close)
         return server.url
 
-    def _open(self, stream: StreamConfig, uri: SourceUri) -> RunningStream:
-        name, board = StreamName(stream.name), SceneBoard()
-        plan = plan_of(stream, self._parts.model.spec, is_live=uri.is_live)
-        output = self._open_output(stream, uri, board)
-        source = open_source(
-            name,
-            uri,
-            observer=self._observer,
-            video=output,
+    def _live_streams(self) -> LiveStreams:
+        shared = Shared(
+            self._parts,
+            self._runner,
+            self._observer,
+            self._facts,
+            self._metrics,
             on_frame=self._wake.set,
-            retry=_retry(self._config),
+            on_lost=self._lose_output,
+            has_window=_has_window(self._config.display),
         )
-        self._closing.callback(source.close)
-        return RunningStream(source, build_analysis(self._config, self._parts, name, plan=plan), board)
+        return LiveStreams(self._config, shared)
 
-    def _open_output(self, stream: StreamConfig, uri: SourceUri, board: SceneBoard) -> VideoOutput | None:
-        targets = _targets(self._config, stream, has_window=self._has_window)
-        if targets.is_empty:
-            return None
-        output = VideoOutput(
-            StreamName(stream.name),
-            targets,
-            board,
-            is_live=uri.is_live,
-            observer=self._observer,
-            on_error=self._lose_output,
-            style=_style(self._config, self._parts),
-        )
-        self._closing.callback(output.close)
-        self._outputs[StreamName(stream.name)] = output
-        return output
-
-    def _close_sources(self) -> None:
+    def _close_streams(self) -> None:
         self._runner.stop()
-        for stream in self._streams:
-            stream.source.close()
+        self._streams.close()
 
 
 def _status(states: Sequence[StreamState]) -> str:
@@ -243,21 +212,6 @@ def _status(states: Sequence[StreamState]) -> str:
     counts = Counter(state.value for state in states)
     told = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     return f"{len(states)} stream{'s' if len(states) != 1 else ''}: {told}"
-
-
-def _address(stream: StreamConfig) -> SourceUri:
-    credentials = stream.credentials()
-    password = credentials.password.get_secret_value() if credentials.password is not None else None
-    return parse_source(stream.address(), transport=stream.transport, user=credentials.user, password=password)
-
-
-def _check_sources_survive(config: AppConfig, addresses: Sequence[SourceUri]) -> None:
-    """Raises UsageError when something would be written over a file that is to be watched."""
-    watched = [path for uri in addresses if uri.kind == "file" and (path := Path(uri.location)).exists()]
-    written = [config.scores, *(config.save_path(stream) for stream in config.streams)]
-    for output in written:
-        if output is not None and output.exists() and any(output.samefile(source) for source in watched):
-            raise UsageError(f"{output} is a file to watch and would be overwritten: write to another one")
 
 
 def _has_window(wanted: Display) -> bool:
@@ -270,22 +224,3 @@ def _has_window(wanted: Display) -> bool:
         log.warning("no display here: watching without a window")
         return False
     return True
-
-
-def _targets(config: AppConfig, stream: StreamConfig, *, has_window: bool) -> OutputTargets:
-    wants_restream = config.restream.enabled and stream.restream
-    return OutputTargets(
-        display=has_window,
-        save=config.save_path(stream),
-        restream=Restream(config.restream.host, config.restream.port) if wants_restream else None,
-    )
-
-
-def _style(config: AppConfig, parts: Parts) -> OverlayStyle:
-    policy = config.scoring.policy(parts.model.spec)
-    return OverlayStyle(policy.fake_at, policy.real_at, config.scoring.stale_after_s)
-
-
-def _retry(config: AppConfig) -> RetryPolicy:
-    retry = config.retry
-    return RetryPolicy(first_s=retry.first_s, longest_s=retry.longest_s, stalled_after_s=retry.stalled_after_s)

@@ -325,6 +325,14 @@ class AppConfig(_Section):
                 raise ValueError(f"save: {count} streams would be recorded to {path}: put {{name}} in it")
         return self
 
+    def with_streams(self, streams: Sequence[StreamConfig]) -> AppConfig:
+        """The same run with other streams: they get the shared defaults and names. Raises UsageError."""
+        values = {key: getattr(self, key) for key in type(self).model_fields}
+        try:
+            return AppConfig.model_validate({**values, "streams": list(streams)})
+        except ValidationError as error:
+            raise UsageError(problems_of(error, AppConfig)[0]) from None
+
     def save_path(self, stream: StreamConfig) -> Path | None:
         """Where this stream's overlaid video goes."""
         if stream.save is not None or self.save is None:

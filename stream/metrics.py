@@ -76,19 +76,30 @@ class Metrics:
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
-        """Name a stream of this run: its series exist from now on, at 0."""
-        if not _PLAIN_NAME.fullmatch(stream):
+        """Name a stream of this run: its series exist from now on, at 0; a known one's go on."""
+        if stream in self._streams or not _PLAIN_NAME.fullmatch(stream):
             return
         self._streams.add(stream)
-        for gauge in (self._last_frame, self._source_fps, self._faces, self._sampling):
-            gauge.labels(stream)
-        self._frames.labels(stream)
-        self._show_state(stream, None)
-        _start(self._drops, [(stream, stage, reason) for stage in DROP_STAGES for reason in DROP_REASONS])
-        _start(self._reconnects, [(stream, reason) for reason in SOURCE_REASONS])
-        _start(self._rejected, [(stream, reason) for reason in QUALITY_REASONS])
-        _start(self._skipped, [(stream, reason) for reason in SKIP_REASONS])
-        _start(self._windows, [(stream, verdict) for verdict in VERDICTS])
+        for metric, labels in self._series_of(stream):
+            metric.labels(*labels)
+
+    def remove_stream(self, stream: StreamName) -> None:
+        """Its series are gone from now on; what is still told of it is counted as ``other``."""
+        if stream in self._streams:
+            self._streams.remove(stream)
+            for metric, labels in self._series_of(stream):
+                metric.remove(*labels)
+
+    def _series_of(self, stream: str) -> Iterator[tuple[Counter | Gauge, tuple[str, ...]]]:
+        """(metric, labels) of every series that a stream has."""
+        for plain in (self._last_frame, self._source_fps, self._faces, self._sampling, self._frames):
+            yield plain, (stream,)
+        yield from ((self._state, (stream, state.value)) for state in StreamState)
+        yield from ((self._drops, (stream, stage, reason)) for stage in DROP_STAGES for reason in DROP_REASONS)
+        yield from ((self._reconnects, (stream, reason)) for reason in SOURCE_REASONS)
+        yield from ((self._rejected, (stream, reason)) for reason in QUALITY_REASONS)
+        yield from ((self._skipped, (stream, reason)) for reason in SKIP_REASONS)
+        yield from ((self._windows, (stream, verdict)) for verdict in VERDICTS)
 
     def add_backend(self, model: str, backend: str, precision: str = "fp32") -> None:
         """Name a graph that runs (``lite0-gru``, ``centerface``, …) and what runs it."""

@@ -61,6 +61,10 @@ class StreamFacts(SilentObserver):
         self.fallen_back: frozenset[str] = frozenset()
         """Models whose runtime failed while it ran, and that run on the CPU's since."""
 
+    def forget_rate(self, stream: StreamName) -> None:
+        """Of a stream that is watched no more; its counts stay for the summary."""
+        self.fps.pop(stream, None)
+
     def source_fps(self, stream: StreamName, fps: float) -> None:
         self.fps[stream] = fps
 

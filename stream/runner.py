@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from engines.errors import InferenceError
-from stream.board import SceneBoard
 from stream.errors import ModelError, OutputError, UnmaskError
-from stream.pipeline import Analyzer, StreamAnalysis
-from stream.ports import Clock, Observer, Sink, Source
+from stream.pipeline import Analyzer
+from stream.ports import Clock, Observer, Sink
+from stream.roster import OVER, Roster, RunningStream
 from stream.types import Frame, Scene, StreamState
 
 log = logging.getLogger(__name__)
@@ -24,24 +24,6 @@ MAX_FAILED_STEPS = 25
 """Failed steps in a row after which the model is given up."""
 MAX_FAILED_READS = 25
 """Frames in a row that cannot be read after which a live stream is given up."""
-OVER = (StreamState.ENDED, StreamState.FAILED)
-
-
-@dataclass
-class RunningStream:
-    """A source, what the analysis remembers of it, and where its scenes go."""
-
-    source: Source
-    analysis: StreamAnalysis
-    board: SceneBoard
-    failure: UnmaskError | None = None
-    failed_reads: int = 0
-    """In a row."""
-
-    @property
-    def state(self) -> StreamState:
-        return StreamState.FAILED if self.failure is not None else self.source.state
-
 
 Due = tuple[RunningStream, Frame]
 """A borrowed frame that is to be analysed."""
@@ -63,6 +45,8 @@ class Runner:
     ) -> None:
         """``on_lost`` is told of a sink that failed and is left out from then on."""
         self._analyzer = analyzer
+        self.roster = Roster(streams, wake)
+        """Streams come and go through it, from any thread."""
         self._streams = tuple(streams)
         self._sinks = list(sinks)
         self._observer = observer
@@ -73,16 +57,14 @@ class Runner:
         self._failed_steps = 0
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
         self.finished = threading.Event()
-        """Set when every stream is over, after ``stop``, or after a failure."""
+        """Set when every stream is over (one without streams waits for some), after ``stop``, or after a failure."""
         self.failure: BaseException | None = None
         """Why the thread gave up; raised again by ``join``."""
         self.rounds = 0
         """Times that the thread has looked at its streams: grows for as long as it is alive and not stuck."""
 
     def start(self) -> None:
-        for stream in self._streams:
-            self._analyzer.scheduler.join(stream.analysis.name, stream.analysis.plan)
-            self._tell_sampling(stream)
+        self._settle()
         self._thread.start()
 
     def stop(self) -> None:
@@ -105,18 +87,34 @@ class Runner:
         except BaseException as error:  # top of the thread: handed to the owner by join()
             self.failure = error
         finally:
+            self.roster.close()
             self.finished.set()
 
     def _loop(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            self._settle()
             self.rounds += 1
             if self.round():
                 continue
             self._publish_states()
-            if all(stream.state in OVER for stream in self._streams):
+            if self.roster.close_if_over():
                 return
             self._wake.wait(IDLE_WAIT_S)
+
+    def _settle(self) -> None:
+        """Let in who comes and let go of who leaves; nothing of a stream is touched after that."""
+        self._streams = self.roster.settle(self._welcome, self._part_with)
+
+    def _welcome(self, stream: RunningStream) -> None:
+        self._analyzer.scheduler.join(stream.analysis.name, stream.analysis.plan)
+        self._tell_sampling(stream)
+
+    def _part_with(self, stream: RunningStream) -> None:
+        self._analyzer.scheduler.leave(stream.analysis.name)
+        self._observer.faces_tracked(stream.source.name, 0)
+        newest = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
+        self._publish(stream, replace(newest, state=StreamState.ENDED, faces=(), is_last=True))
 
     def round(self) -> bool:
         """Read every stream once and analyse what is due; False when no stream had a frame."""

@@ -149,6 +149,8 @@ class Scene:
     """Size of the analysed frame, whose pixels the boxes are in; (0, 0): not known."""
     thinned_to: int = 1
     """The machine does not keep up: only every n-th slot of a window is sampled; 1: it does."""
+    is_last: bool = False
+    """The stream is watched no more: nothing follows, unless one of its name is added later."""
 
 
 @dataclass(frozen=True)

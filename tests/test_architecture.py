@@ -106,7 +106,8 @@ DOORS: dict[str, set[str]] = {
     "stream.overlay": {"engines.preprocess", "stream.types"},
     "stream.observers": VALUES,
     "stream.pipeline": TENSORS | VALUES | {"stream.faces", "stream.observers", "stream.scheduling", "stream.scoring"},
-    "stream.runner": {"engines.errors", "stream.board", "stream.pipeline"} | VALUES,
+    "stream.roster": {"stream.board", "stream.pipeline"} | VALUES,
+    "stream.runner": {"engines.errors", "stream.pipeline", "stream.roster"} | VALUES,
     # edges
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
@@ -138,6 +139,7 @@ COMPOSERS = [
     "stream.score",
     "stream.dataset",
     "stream.evaluation",
+    "stream.live_streams",
     "stream.app",
     "stream.demo",
     "stream.doctor",

@@ -47,10 +47,12 @@ class TableSink:
     def publish(self, scene: Scene) -> None:
         before = self._scenes.get(scene.stream)
         self._scenes[scene.stream] = scene
+        if scene.is_last:
+            del self._scenes[scene.stream]
         if self._console.is_terminal:
             self._redraw()
         else:
-            self._print(scene, is_news=before is None or before.state is not scene.state)
+            self._print(scene, is_news=scene.is_last or before is None or before.state is not scene.state)
 
     def close(self) -> None:
         """Leaves the last table on the screen."""
@@ -109,6 +111,8 @@ def row_of(scene: Scene, dropped: int) -> tuple[str | Text, ...]:
 
 def plain_line(scene: Scene, dropped: int) -> str:
     """One stream in one line."""
+    if scene.is_last:
+        return f"{scene.stream}: no longer watched"
     if scene.state is not StreamState.PLAYING:
         return f"{scene.stream}: {scene.state.value}"
     faces = ", ".join(_face_words(face) for face in scene.faces) or "no face"

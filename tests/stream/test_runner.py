@@ -12,7 +12,8 @@ from engines.errors import InferenceError
 from stream.board import SceneBoard
 from stream.errors import ModelError, OutputError, SourceError
 from stream.pipeline import StreamAnalysis
-from stream.runner import MAX_FAILED_STEPS, Runner, RunningStream
+from stream.roster import RunningStream
+from stream.runner import MAX_FAILED_STEPS, Runner
 from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import Limits, StreamPlan
 from stream.scheduling.scheduler import SchedulingPolicy
