@@ -21,6 +21,7 @@ from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.parts import Parts, build_analyzer, open_parts
 from stream.ports import Observer, Sink
+from stream.reload import Reload
 from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
@@ -73,13 +74,15 @@ def watch(
     on_started: Callable[[Started], None] = lambda _: None,
     on_playing: Callable[[Playing], None] = lambda _: None,
     service: ServiceNotify | None = None,
+    reload: Reload | None = None,
 ) -> WatchResult:
     """Watch until the sources end, ``stop`` is set, or the configured duration is over.
 
     ``sinks`` are fed besides the configured ones and closed here; ``observers`` are told besides the metrics; ``parts``
     are used in place of the configured model and detector, and stay the caller's to close. ``service`` is told when
-    everything runs, that the analysis is alive, and when the end begins. Raises UnmaskError before any thread starts
-    when the configuration cannot be met, and afterwards when the model is lost; outputs are finished in every case.
+    everything runs, that the analysis is alive, and when the end begins; ``reload`` is followed when it is asked to.
+    Raises UnmaskError before any thread starts when the configuration cannot be met, and afterwards when the model is
+    lost; outputs are finished in every case.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with ExitStack() as closing:
@@ -88,7 +91,7 @@ def watch(
         run = _Run(config, closing, sinks, observers, parts)
         run.start()
         on_started(run.started)
-        run.wait(stop or threading.Event(), on_playing, service or ServiceNotify())
+        run.wait(stop or threading.Event(), on_playing, service or ServiceNotify(), reload)
     return run.result()
 
 
@@ -131,7 +134,13 @@ class _Run:
         self._streams.start()
         self._runner.start()
 
-    def wait(self, stop: threading.Event, on_playing: Callable[[Playing], None], service: ServiceNotify) -> None:
+    def wait(
+        self,
+        stop: threading.Event,
+        on_playing: Callable[[Playing], None],
+        service: ServiceNotify,
+        reload: Reload | None,
+    ) -> None:
         """Until the first of: all streams over, ``stop``, the duration."""
         service.ready()
         deadline = math.inf if self._config.duration_s is None else time.monotonic() + self._config.duration_s
@@ -140,6 +149,8 @@ class _Run:
             self._tell_playing(streams, on_playing)
             service.status(_status([stream.state for stream in streams]))
             service.alive(self._runner.rounds)
+            if reload is not None:
+                reload.poll(self._config, self._streams)
         service.stopping()
         self._runner.stop()
         self._runner.join()

@@ -20,6 +20,7 @@ from stream.errors import MissingPartError, OutputError, UnmaskError, UsageError
 
 if TYPE_CHECKING:
     from stream.app import Playing, Started
+    from stream.reload import Reload
 
 EXIT_CODES = """exit codes:
   0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong)
@@ -107,7 +108,9 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="what to watch (see below)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file; options here win over it")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="a YAML file, read again on SIGHUP; options here win over it"
+    )
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="record the overlaid video")
     parser.add_argument("--scores", type=Path, metavar="OUT.jsonl", help="append every score as a JSON line")
     parser.add_argument("--restream", action="store_true", help="serve the overlaid video as rtsp://…:8554/NAME")
@@ -304,13 +307,15 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
 def _watch(options: argparse.Namespace) -> int:
     from stream.app import watch
     from stream.observers import StreamFacts
+    from stream.reload import Reload
     from stream.service_notify import ServiceNotify
     from stream.sinks.table import TableSink
     from stream.watch_options import watch_config
 
     config = watch_config(options)
     facts = StreamFacts()
-    with _stopping_on_signals() as stop:
+    reload = Reload(lambda: watch_config(options), _say) if options.config else None
+    with _stopping_on_signals() as stop, _reading_again_on_hangup(reload, stop):
         result = watch(
             config,
             stop=stop,
@@ -319,6 +324,7 @@ def _watch(options: argparse.Namespace) -> int:
             on_started=_say_where,
             on_playing=_say_what,
             service=ServiceNotify.from_environment(os.environ),
+            reload=reload,
         )
     for failure in result.failures:
         print(f"unmask: {failure}", file=sys.stderr)
@@ -330,6 +336,10 @@ def _say_where(started: Started) -> None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    print(f"unmask: {line}", file=sys.stderr)
 
 
 def _say_what(playing: Playing) -> None:
@@ -353,6 +363,26 @@ def _stopping_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _reading_again_on_hangup(reload: Reload | None, stop: threading.Event) -> Iterator[None]:
+    """SIGHUP reads the configuration file again. Without a file, or when it says that the terminal is gone, it ends."""
+    had_terminal = os.isatty(0)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if reload is None or (had_terminal and not os.isatty(0)):
+            stop.set()
+        else:
+            reload.ask()
+
+    before = signal.getsignal(signal.SIGHUP)
+    if reload is not None or before is not signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -140,6 +140,7 @@ COMPOSERS = [
     "stream.dataset",
     "stream.evaluation",
     "stream.live_streams",
+    "stream.reload",
     "stream.app",
     "stream.demo",
     "stream.doctor",
