@@ -68,10 +68,10 @@ class Branch:
         for name, value in (("max-buffers", self.max_buffers), ("max-bytes", 0), ("block", False)):
             self._source.set_property(name, value)
         self._source.set_property("format", Gst.Format.TIME)
-        sink = self.pipeline.get_by_name("out")
-        if sink is not None:
-            sink.set_property("emit-signals", True)
-            sink.connect("new-sample", self._on_sample)
+        self._sink = self.pipeline.get_by_name("out")
+        if self._sink is not None:
+            self._sink.set_property("emit-signals", True)
+            self._handler = self._sink.connect("new-sample", self._on_sample)
         self.pipeline.get_bus().set_sync_handler(self._on_message)
 
     @property
@@ -106,9 +106,8 @@ class Branch:
 
     def send_upstream(self, event: Any) -> None:
         """An event for the elements before ``out``, such as a request for a key frame."""
-        sink = self.pipeline.get_by_name("out")
-        if sink is not None:
-            sink.get_static_pad("sink").push_event(event)
+        if self._sink is not None:
+            self._sink.get_static_pad("sink").push_event(event)
 
     def _start(self, caps: Any) -> None:
         self.hooks.on_start(self.pipeline, caps)
@@ -130,6 +129,9 @@ class Branch:
     def _set_null(self) -> None:
         self.pipeline.set_state(Gst.State.NULL)
         self.pipeline.get_bus().set_sync_handler(None)
+        self.pipeline.get_bus().set_flushing(True)
+        if self._sink is not None:  # the element would hold us for ever, and we its pipeline with its descriptors
+            self._sink.disconnect(self._handler)
 
     def _set_caps(self, caps: Any) -> None:
         self._caps = caps
@@ -151,13 +153,18 @@ class Branch:
             return Gst.FlowReturn.ERROR
         return Gst.FlowReturn.OK
 
-    def _on_message(self, _bus: Any, message: Any) -> Any:
-        """On whichever thread posts: only marks what happened."""
+    def _on_message(self, bus: Any, message: Any) -> Any:
+        """On whichever thread posts: only marks what happened.
+
+        Passed on, and taken from the queue with the next: a handler that drops a message must unref it, which Python
+        cannot, and a message that is left over keeps its pipeline with all its descriptors.
+        """
+        bus.pop()
         if message.type == Gst.MessageType.EOS:
             self._ended.set()
         elif message.type == Gst.MessageType.ERROR and not self._failed.is_set():
             self._fail(self.hooks.error_from(*message.parse_error()))
-        return Gst.BusSyncReply.DROP
+        return Gst.BusSyncReply.PASS
 
     def _fail(self, error: OutputError) -> None:
         self._failed.set()
