@@ -42,7 +42,8 @@ from stream.gst.output import OutputTargets, VideoOutput
 from stream.metrics import Metrics
 from stream.observers import FanOut, SilentObserver, StreamFacts
 from stream.parts import Parts, build_analysis, build_analyzer, open_parts
-from stream.runner import Runner, RunningStream
+from stream.roster import RunningStream
+from stream.runner import Runner
 from stream.scheduling.plan import StreamPlan
 from stream.scoring.scorer import ModelScorer
 from stream.sources.open import open_source

@@ -104,6 +104,45 @@ def test_a_signal_finishes_every_output(tmp_path: Path, number: signal.Signals) 
     assert scores.read_bytes()[-1:] in (b"", b"\n")
 
 
+# Reading the configuration again
+
+
+def test_hangup_reads_the_file_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    stays, comes = "{name: door, source: test}", "{name: yard, source: 'test:snow'}"
+    file.write_text(f"streams: [{stays}]\n")
+    with Unmask(tmp_path / "run", "watch", "--config", file, "--no-display", "--metrics-port", "-1") as unmask:
+
+        def is_told(end: str) -> Callable[[], bool]:
+            return lambda: any(line.endswith(end) for line in unmask.complained())
+
+        unmask.wait_for(lambda: any(line.startswith("door: no face") for line in unmask.told()), "picture of the door")
+        file.write_text(f"streams: [{stays}, {comes}]\ndetector: {{rate_hz: 5}}\n")
+        unmask.process.send_signal(signal.SIGHUP)
+        unmask.wait_for(is_told("after a restart: detector"), "word of the detector")
+        unmask.wait_for(lambda: any(line.startswith("yard: no face") for line in unmask.told()), "picture of the yard")
+        file.write_text(f"streams: [{stays}, {{name: yard}}]\n")
+        unmask.process.send_signal(signal.SIGHUP)
+        unmask.wait_for(is_told("nothing was changed"), "word of the bad file")
+        file.write_text(f"streams: [{stays}]\n")
+        unmask.process.send_signal(signal.SIGHUP)
+        unmask.wait_for(lambda: "yard: no longer watched" in unmask.told(), "end of the yard")
+        assert unmask.end(signal.SIGTERM) == 0
+        told = [line for line in unmask.complained() if "configuration read again" in line]
+        assert told == [f"unmask: configuration read again: {what} yard" for what in ("added", "removed")]
+        (bad,) = [line for line in unmask.complained() if "nothing was changed" in line]
+        assert "streams[1].source: missing" in bad
+        assert "door: reconnecting" not in unmask.told()
+
+
+def test_hangup_without_a_file_ends_the_run_in_order(tmp_path: Path) -> None:
+    video = tmp_path / "out.mp4"
+    with Unmask(tmp_path, "watch", "test", "--save", video, *QUIET) as unmask:
+        unmask.wait_for(lambda: video.exists() and video.stat().st_size, "bytes in the recording")
+        assert unmask.end(signal.SIGHUP) == 0
+    assert frames_in(video) > 0
+
+
 # Outputs that are lost or cannot be had
 
 
