@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from stream.config import AppConfig, Display
+from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
-from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request
+from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request, style_of
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.parts import Parts, build_analyzer, open_parts
@@ -26,6 +27,7 @@ from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
 from stream.types import StreamName, StreamState
+from stream.wall.open import OpenWall, open_wall
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +128,8 @@ class _Run:
 
     @property
     def started(self) -> Started:
-        urls = tuple(stream.url for stream in self._streams.list() if stream.url is not None)
-        return Started(self._metrics_url, urls, self._streams)
+        urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
+        return Started(self._metrics_url, tuple(url for url in urls if url is not None), self._streams)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
@@ -200,7 +202,21 @@ class _Run:
         self._closing.callback(server.close)
         return server.url
 
+    def _open_wall(self, *, has_window: bool) -> OpenWall | None:
+        wall = self._config.wall
+        if not wall.enabled:
+            return None
+        where = Restream(self._config.restream.host, self._config.restream.port)
+        is_served = self._config.restream.enabled and wall.restream
+        targets = OutputTargets(has_window, wall.save, where if is_served else None)
+        style = style_of(self._config, self._parts)
+        opened = open_wall(WALL, targets, wall.size, wall.fps, style, self._lose_output)
+        self._closing.callback(opened.close)
+        return opened
+
     def _live_streams(self) -> LiveStreams:
+        has_window = _has_window(self._config.display)
+        self._wall = self._open_wall(has_window=has_window)
         shared = Shared(
             self._parts,
             self._runner,
@@ -209,7 +225,8 @@ class _Run:
             self._metrics,
             on_frame=self._wake.set,
             on_lost=self._lose_output,
-            has_window=_has_window(self._config.display),
+            has_window=has_window and self._wall is None,
+            wall=self._wall.wall if self._wall is not None else None,
         )
         return LiveStreams(self._config, shared)
 

@@ -8,8 +8,8 @@ from stream.types import Scene
 class SceneBoard:
     """One stream's newest scene. One writer, any readers: a reference assignment is atomic in Python."""
 
-    def __init__(self) -> None:
-        self._scene: Scene | None = None
+    def __init__(self, scene: Scene | None = None) -> None:
+        self._scene = scene
 
     def publish(self, scene: Scene) -> None:
         self._scene = scene

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -37,6 +38,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+WALL = "wall"
+"""Name and RTSP path of the picture of all streams."""
 Display = bool | Literal["auto"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -256,6 +259,35 @@ class RestreamConfig(_Section):
     port: Port = 8554
 
 
+def _picture_size(text: Any) -> Any:
+    """``1280x720`` as (1280, 720)."""
+    found = re.fullmatch(r"(\d{3,4})x(\d{3,4})", text) if isinstance(text, str) else None
+    if isinstance(text, str) and found is None:
+        raise ValueError("write it like 1280x720")
+    return text if found is None else (int(found[1]), int(found[2]))
+
+
+def _sides(size_wh: tuple[int, int]) -> tuple[int, int]:
+    if any(side % 8 or not 128 <= side <= 4096 for side in size_wh):
+        raise ValueError("sides must be 128 to 4096 and multiples of 8, such as 1280x720")
+    return size_wh
+
+
+class WallConfig(_Section):
+    """One picture of all streams, with their verdicts."""
+
+    enabled: bool = False
+    """Shown in one window, in place of a window for each stream."""
+    save: Path | None = None
+    """Record it here."""
+    restream: bool = True
+    """Whether it is served as rtsp://host:port/wall when ``restream`` is enabled."""
+    size: Annotated[tuple[int, int], BeforeValidator(_picture_size), AfterValidator(_sides)] = (1280, 720)
+    """Written like ``1280x720``."""
+    fps: Annotated[float, Field(gt=0, le=30)] = 5.0
+    """Pictures a second; the streams keep their own rates."""
+
+
 class MetricsConfig(_Section):
     """Prometheus metrics: http://host:port/metrics."""
 
@@ -299,6 +331,7 @@ class AppConfig(_Section):
     scores: Path | None = None
     """Append every score as a JSON line."""
     restream: RestreamConfig = RestreamConfig()
+    wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
     retry: RetryConfig = RetryConfig()
     duration_s: Positive | None = None
@@ -323,6 +356,10 @@ class AppConfig(_Section):
         for path, count in Counter(path for path in map(self.save_path, self.streams) if path).items():
             if count > 1:
                 raise ValueError(f"save: {count} streams would be recorded to {path}: put {{name}} in it")
+            if path == self.wall.save:
+                raise ValueError(f"wall.save: a stream would be recorded to {path}: name another file")
+        if self.wall.enabled and any(stream.name == WALL for stream in self.streams):
+            raise ValueError(f"streams: {WALL} is the name of the wall's own picture: name the stream otherwise")
         return self
 
     def with_streams(self, streams: Sequence[StreamConfig]) -> AppConfig:

@@ -13,6 +13,7 @@ from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
 from stream.errors import OutputError, UnmaskError, UsageError
 from stream.gst.output import OutputTargets, Restream, VideoOutput
+from stream.gst.session import VideoTap
 from stream.metrics import Metrics
 from stream.observers import StreamFacts
 from stream.overlay import OverlayStyle
@@ -25,8 +26,10 @@ from stream.scheduling.plan import StreamPlan
 from stream.sources.file import FileSource
 from stream.sources.live import LiveSource, RetryPolicy
 from stream.sources.open import open_source
+from stream.sources.taps import Taps
 from stream.sources.uri import SourceUri, parse_source
-from stream.types import StreamName, StreamState
+from stream.types import Scene, StreamName, StreamState
+from stream.wall.wall import Wall
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,9 @@ class Shared:
     on_lost: Callable[[OutputError], None]
     """Told of an output that failed, on the thread that met it."""
     has_window: bool
+    """Whether each stream has a window."""
+    wall: Wall | None = None
+    """Where each stream has a tile."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +237,7 @@ class LiveStreams:
                 log.error("stream %s cannot be watched: %s", order.name, error)
                 shared.observer.stream_state(order.name, StreamState.FAILED)
                 entry = _Shut(order, error)
+                self._hang(order.name, SceneBoard(Scene(order.name, state=StreamState.FAILED)))
             self._enter(entry)
 
     def _enter(self, entry: _Open | _Shut) -> None:
@@ -243,6 +250,8 @@ class LiveStreams:
         self._entries = {other: kept for other, kept in self._entries.items() if other != name}
         if isinstance(entry, _Open):
             self._shut_down(entry)
+        if self._shared.wall is not None:
+            self._shared.wall.take_down(name)
         self._shared.metrics.remove_stream(name)
 
     def _shut_down(self, entry: _Open) -> StreamAnalysis | None:
@@ -274,13 +283,17 @@ class LiveStreams:
                 order.name,
                 order.uri,
                 observer=shared.observer,
-                video=output,
+                video=Taps.of(output, self._hang(order.name, board)),
                 on_frame=shared.on_frame,
                 retry=_retry(self._config),
             )
             undo.callback(source.close)  # last in, first closed
             analysis = self._analysis(order, memory)
             return _Open(order, RunningStream(source, analysis, board), output, undo.pop_all())
+
+    def _hang(self, name: StreamName, scenes: SceneBoard) -> VideoTap | None:
+        """The stream's tile on the wall, if there is one."""
+        return None if self._shared.wall is None else self._shared.wall.hang(name, scenes)
 
     def _analysis(self, order: _Order, memory: StreamAnalysis | None) -> StreamAnalysis:
         """A changed stream begins a segment afresh and goes on counting faces: no number is used twice."""
@@ -330,7 +343,7 @@ def check_request(config: AppConfig) -> None:
     """Raises UsageError when an address is none, or when something would be written over a file to be watched."""
     addresses = [address_of(stream) for stream in config.streams]
     watched = [path for uri in addresses if uri.kind == "file" and (path := Path(uri.location)).exists()]
-    written = [config.scores, *(config.save_path(stream) for stream in config.streams)]
+    written = [config.scores, config.wall.save, *(config.save_path(stream) for stream in config.streams)]
     for output in written:
         if output is not None and output.exists() and any(output.samefile(source) for source in watched):
             raise UsageError(f"{output} is a file to watch and would be overwritten: write to another one")

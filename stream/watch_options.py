@@ -55,6 +55,8 @@ def _watch_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, An
     changes.update({key: value for key, value in given.items() if value is not None})
     if options.restream:
         changes["restream"] = base.restream.model_copy(update={"enabled": True})
+    if options.wall:
+        changes["wall"] = base.wall.model_copy(update={"enabled": True})
     return {**changes, "metrics": _metrics(base, options)}
 
 

@@ -112,6 +112,7 @@ DOORS: dict[str, set[str]] = {
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.sinks": VALUES,
+    "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.metrics": VALUES | {"stream.scheduling"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),
@@ -174,6 +175,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.training",
         "stream.faces",
         "stream.overlay",
+        "stream.wall",
         "stream.contact_sheet",
         "stream.demo",
     },
@@ -214,6 +216,8 @@ QUIET = (
     "stream.scoring",
     "stream.sources.uri",
     "stream.types",
+    "stream.wall.grid",
+    "stream.wall.mosaic",
 )
 """Pure: time is an argument, and nothing is logged, read or written."""
 LOUD = {"gi", "logging", "os", "random", "shutil", "signal", "socket", "subprocess", "sys", "tempfile", "threading"}

@@ -34,6 +34,18 @@ def map_planes(buffer: Any, info: Any) -> tuple[Planes, Callable[[], None]]:
     return planes, _Unmap(buffer, mapped)
 
 
+def sample_from_i420(picture: Bytes, fps: float, pts_ns: int) -> Any:
+    """A Gst.Sample with a copy of an I420 picture of (H * 3 / 2, W) bytes; 8 divides its sides, so no row is padded."""
+    rows, width = picture.shape
+    buffer = Gst.Buffer.new_wrapped(picture.tobytes())
+    buffer.pts = pts_ns
+    rate = f"{round(1000 * fps)}/1000"
+    caps = f"video/x-raw,format=I420,width={width},height={rows * 2 // 3},framerate={rate},pixel-aspect-ratio=1/1"
+    segment = Gst.Segment()
+    segment.init(Gst.Format.TIME)
+    return Gst.Sample.new(buffer, Gst.Caps.from_string(caps), segment, None)
+
+
 def video_info(caps: Any) -> Any:
     """GstVideo.VideoInfo of raw video caps. Raises SourceError for anything else."""
     info = GstVideo.VideoInfo.new_from_caps(caps)

@@ -84,20 +84,23 @@ class VideoOutput:
         self,
         name: StreamName,
         targets: OutputTargets,
-        scenes: SceneSource,
+        scenes: SceneSource | None,
         *,
         is_live: bool,
         observer: Observer,
         on_error: OnError,
         style: OverlayStyle | None = None,
     ) -> None:
-        """``on_error``: called on GStreamer's threads. Raises OutputError when a target cannot be opened."""
+        """``scenes``: None draws nothing, for a picture that is drawn already.
+
+        ``on_error``: called on GStreamer's threads. Raises OutputError when a target cannot be opened.
+        """
         self._name, self._is_live, self._observer, self._on_error = name, is_live, observer, on_error
         self._retimer, self._times = Retimer(), _Times()
         self._lock, self._abort = threading.Lock(), threading.Event()
         self._caps = _FixedRate()
         binding = OverlayBinding(name, scenes, observer, style or OverlayStyle(), is_live)
-        self._drawing = self._drawing_branch(binding)
+        self._drawing = self._drawing_branch(binding if scenes is not None else None)
         with ExitStack() as undo:
             self._targets = tuple(self._opened(targets, undo))
             self._undo = undo.pop_all()
@@ -146,14 +149,12 @@ class VideoOutput:
             undo.callback(encoding.close)
             yield encoding
 
-    def _drawing_branch(self, binding: OverlayBinding) -> Branch:
-        pipeline, overlay = parsed(DRAWING), UnmaskOverlay()
-        overlay.bind(binding)
-        pipeline.add(overlay)
+    def _drawing_branch(self, binding: OverlayBinding | None) -> Branch:
+        pipeline = parsed(DRAWING)
         out = pipeline.get_by_name("out")
         out.set_property("sync", False)
         out.set_property("max-buffers", RAW_QUEUE)
-        if not (pipeline.get_by_name("size").link(overlay) and overlay.link(out)):
+        if not _linked(pipeline, binding, out):
             raise OutputError("cannot link the overlay; `unmask doctor` says what is wrong")
         hooks = BranchHooks(self._on_error, self._drawing_error, self._hand_out, _keep_size)
         return Branch(pipeline, hooks, not self._is_live, RAW_QUEUE, self._abort)
@@ -168,6 +169,17 @@ class VideoOutput:
         for target in self._targets:
             if not target.push(drawn, caps) and not target.has_failed:
                 self._observer.frame_dropped(self._name, "video", "newer_frame")
+
+
+def _linked(pipeline: Any, binding: OverlayBinding | None, out: Any) -> bool:
+    """Whether the way to ``out`` is whole, by an overlay where there is something to draw."""
+    size = pipeline.get_by_name("size")
+    if binding is None:
+        return bool(size.link(out))
+    overlay = UnmaskOverlay()
+    overlay.bind(binding)
+    pipeline.add(overlay)
+    return bool(size.link(overlay) and overlay.link(out))
 
 
 def _keep_size(pipeline: Any, caps: Any) -> None:
