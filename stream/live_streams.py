@@ -102,7 +102,11 @@ class _Open:
     order: _Order
     running: RunningStream
     output: VideoOutput | None
-    closing: ExitStack
+
+    def close(self) -> None:
+        self.running.source.close()
+        if self.output is not None:
+            self.output.close()
 
     @property
     def last_error(self) -> str | None:
@@ -153,7 +157,10 @@ class LiveStreams:
             return self._status(self._entries[StreamName(wanted.streams[-1].name)])
 
     def change(self, stream: StreamConfig) -> StreamStatus:
-        """Close the stream of this name and open it as it is described now; face numbers and counts go on."""
+        """Close the stream of this name and open it as it is described now; face numbers and counts go on.
+
+        Its recording and its RTSP clients stay, unless where its video goes is what changes.
+        """
         with self._lock:
             self._known(stream.name)
             others = (stream if known.name == stream.name else known for known in self._config.streams)
@@ -178,7 +185,7 @@ class LiveStreams:
             opened = [entry for entry in self._entries.values() if isinstance(entry, _Open)]
             with ExitStack() as closing:
                 for entry in opened:
-                    closing.callback(entry.closing.close)
+                    closing.callback(entry.close)
                 for entry in reversed(opened):
                     closing.callback(entry.running.source.close)
 
@@ -230,9 +237,10 @@ class LiveStreams:
         shared, before = self._shared, self._entries.get(order.name)
         shared.metrics.add_stream(order.name)
         with shared.runner.roster.held_open():
-            memory = self._shut_down(before) if isinstance(before, _Open) else None
             try:
-                entry: _Open | _Shut = self._opened(order, memory)
+                entry: _Open | _Shut = (
+                    self._reopened(before, order) if isinstance(before, _Open) else self._opened(order)
+                )
             except UnmaskError as error:
                 log.error("stream %s cannot be watched: %s", order.name, error)
                 shared.observer.stream_state(order.name, StreamState.FAILED)
@@ -254,12 +262,24 @@ class LiveStreams:
             self._shared.wall.take_down(name)
         self._shared.metrics.remove_stream(name)
 
-    def _shut_down(self, entry: _Open) -> StreamAnalysis | None:
-        """What the analysis remembers of it, for who comes after; None when the analysis did not let go of it."""
-        has_left = self._shared.runner.roster.take_out(entry.running)
-        entry.closing.close()
+    def _shut_down(self, entry: _Open) -> None:
+        self._shared.runner.roster.take_out(entry.running)
+        entry.close()
         self._shared.facts.forget_rate(entry.order.name)
-        return entry.running.analysis if has_left else None
+
+    def _reopened(self, before: _Open, order: _Order) -> _Open:
+        """Another source in the place of one; its output stays where it does the same."""
+        has_left = self._shared.runner.roster.take_out(before.running)
+        before.running.source.close()
+        self._shared.facts.forget_rate(order.name)
+        keeps = before.output is not None and self._how(before.order) == self._how(order)
+        if before.output is not None and not keeps:
+            before.output.close()
+        return self._opened(order, before, remembers=has_left, keeps=keeps)
+
+    def _how(self, order: _Order) -> tuple[OutputTargets, bool]:
+        """All that an output depends on."""
+        return _targets(self._config, order.stream, has_window=self._shared.has_window), order.uri.is_live
 
     def _known(self, name: str) -> None:
         if name not in self._entries:
@@ -272,11 +292,16 @@ class LiveStreams:
         uri = address_of(stream)
         return _Order(stream, uri, plan_of(stream, self._shared.parts.model.spec, is_live=uri.is_live))
 
-    def _opened(self, order: _Order, memory: StreamAnalysis | None) -> _Open:
-        """Raises UnmaskError and leaves nothing open when a part of it cannot be."""
-        board, shared = SceneBoard(), self._shared
+    def _opened(
+        self, order: _Order, before: _Open | None = None, *, remembers: bool = False, keeps: bool = False
+    ) -> _Open:
+        """Raises UnmaskError and leaves nothing open when a part of it cannot be.
+
+        ``remembers``: the analysis has let go of what it knew of ``before``. ``keeps``: its output goes on.
+        """
+        board, shared = before.running.board if before is not None else SceneBoard(), self._shared
         with ExitStack() as undo:
-            output = self._open_output(order, board)
+            output = before.output if before is not None and keeps else self._open_output(order, board)
             if output is not None:
                 undo.callback(output.close)
             source = open_source(
@@ -287,9 +312,9 @@ class LiveStreams:
                 on_frame=shared.on_frame,
                 retry=_retry(self._config),
             )
-            undo.callback(source.close)  # last in, first closed
-            analysis = self._analysis(order, memory)
-            return _Open(order, RunningStream(source, analysis, board), output, undo.pop_all())
+            undo.pop_all()
+        analysis = self._analysis(order, before.running.analysis if before is not None and remembers else None)
+        return _Open(order, RunningStream(source, analysis, board), output)
 
     def _hang(self, name: StreamName, scenes: SceneBoard) -> VideoTap | None:
         """The stream's tile on the wall, if there is one."""

@@ -243,7 +243,7 @@ class Runner:
         for stream in self._streams:
             newest = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
             keeps = stream.state in (StreamState.PLAYING, StreamState.ENDED)
-            current = replace(newest, state=stream.state, faces=newest.faces if keeps else ())
+            current = replace(newest, state=stream.state, faces=newest.faces if keeps else (), is_last=False)
             if current == stream.board.newest():
                 continue
             if current.state is not StreamState.PLAYING:

@@ -98,7 +98,7 @@ def asked(tmp_path: Path) -> AppConfig:
 
 
 def snow(name: str = "snow", **more: object) -> StreamConfig:
-    return StreamConfig.model_validate({"source": "test:snow", "name": name, **more})
+    return StreamConfig.model_validate({"source": "test:snow", "name": name} | more)
 
 
 def test_streams_come_change_and_go_while_another_misses_no_frame(asked: AppConfig, tmp_path: Path) -> None:
@@ -121,6 +121,21 @@ def test_streams_come_change_and_go_while_another_misses_no_frame(asked: AppConf
     assert frames_in(film) + len(left_out) == len(run.frames("test"))
     assert frames_in(tmp_path / "first.mp4") > 3
     assert frames_in(tmp_path / "second.mp4") > 3
+
+
+def test_a_changed_source_goes_on_in_the_same_recording(asked: AppConfig, tmp_path: Path) -> None:
+    film = tmp_path / "snow.mp4"
+    with watching(asked) as run:
+        run.streams.add(snow(save=film))
+        run.plays("snow")
+        run.streams.change(snow(save=film, priority="high"))
+        run.plays("snow")
+        run.streams.change(snow(save=film, source="test:smpte"))
+        run.plays("snow")
+        run.streams.change(snow(save=film, source=str(tmp_path / "none.mp4")))
+        assert run.states() == {"test": "playing", "snow": "failed"}
+        left_out = [drop for drop in run.observer.of("frame_dropped") if drop[:2] == ("snow", "video")]
+    assert frames_in(film) + len(left_out) == len(run.frames("snow"))
 
 
 def test_a_changed_stream_warms_up_afresh_and_uses_no_face_number_twice(asked: AppConfig) -> None:

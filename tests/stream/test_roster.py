@@ -130,3 +130,18 @@ def test_the_place_of_one_that_left_is_free_for_the_next() -> None:
     watch.runner._settle()
     places = watch.house.analyzer.scheduler._places
     assert {name: place.index for name, place in places.items()} == {"b": 1, "c": 0}
+
+
+def test_one_that_comes_back_to_its_board_is_watched_again() -> None:
+    house, sink = House(), Counting()
+    stream = running(house, Camera("cam"))
+    runner = Runner(house.analyzer, [stream], [sink], house.observer, wake=threading.Event())
+    runner.start()
+    sink.wait_for_more("cam", 1)
+    assert runner.roster.take_out(stream)
+    again = RunningStream(ScriptedSource("cam", [None] * 1000), stream.analysis, stream.board)
+    runner.roster.bring_in(again)
+    sink.wait_for_more("cam", 1)
+    runner.stop()
+    runner.join()
+    assert [scene.is_last for scene in sink.of("cam")][-2:] == [True, False]
