@@ -261,7 +261,7 @@ class RestreamConfig(_Section):
 
 def _picture_size(text: Any) -> Any:
     """``1280x720`` as (1280, 720)."""
-    found = re.fullmatch(r"(\d{3,4})x(\d{3,4})", text) if isinstance(text, str) else None
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text) if isinstance(text, str) else None
     if isinstance(text, str) and found is None:
         raise ValueError("write it like 1280x720")
     return text if found is None else (int(found[1]), int(found[2]))

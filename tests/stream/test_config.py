@@ -453,3 +453,32 @@ def test_a_configuration_cannot_be_changed() -> None:
     config = AppConfig()
     with pytest.raises(ValidationError, match="frozen"):
         config.display = False  # type: ignore[misc]  # that is the point
+
+
+# The wall
+
+
+@pytest.mark.parametrize("size", ["1280x720", "128x1024"])
+def test_the_walls_size_is_written_like_1280x720(size: str) -> None:
+    config = AppConfig.model_validate({"streams": [{"source": "test"}], "wall": {"enabled": True, "size": size}})
+    assert "x".join(map(str, config.wall.size)) == size
+    assert config.with_streams(config.streams) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"wall": {"size": "1280 720"}}, "write it like 1280x720"),
+        ({"wall": {"size": "1284x720"}}, "multiples of 8"),
+        ({"wall": {"size": "64x64"}}, "128 to 4096"),
+        ({"wall": {"fps": 60}}, "30"),
+        (
+            {"wall": {"enabled": True}, "streams": [{"source": "test", "name": "wall"}]},
+            "name of the wall's own picture",
+        ),
+        ({"wall": {"save": "a.mp4"}, "save": "a.mp4", "streams": [{"source": "test"}]}, "name another file"),
+    ],
+)
+def test_a_wall_that_cannot_be_is_told(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        AppConfig.model_validate({"streams": [{"source": "test"}], **values})

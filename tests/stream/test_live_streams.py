@@ -48,6 +48,10 @@ class Watching:
     def metrics_url(self) -> str:
         return self._started[0].metrics_url or ""
 
+    @property
+    def restream_urls(self) -> tuple[str, ...]:
+        return self._started[0].restream_urls
+
     def states(self) -> dict[str, str]:
         return {name: stream.state.value for name, stream in self.now.items()}
 

@@ -88,3 +88,11 @@ def test_a_model_folder_and_a_model_name_are_told_apart(tmp_path: Path) -> None:
     assert score_config(options).model.folder == tmp_path
     options = _parser().parse_args(["score", "x.mp4", "--model", "lite0-gru"])
     assert score_config(options).model.name == "lite0-gru"
+
+
+def test_the_wall_is_an_option_that_keeps_the_files_own_settings(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text("streams: [{source: test, name: door}]\nwall: {fps: 2, size: 640x360}\n")
+    wall = watch("--config", str(path), "--wall").wall
+    assert (wall.enabled, wall.fps, wall.size) == (True, 2.0, (640, 360))
+    assert not watch("test").wall.enabled

@@ -149,3 +149,17 @@ def test_closing_without_a_scene_prints_nothing() -> None:
     sink.close()
     sink.close()
     assert text.getvalue() == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_stream_that_is_watched_no_more_leaves_the_table(terminal: bool) -> None:
+    text = io.StringIO()
+    sink, clock = sink_on(text, terminal=terminal)
+    sink.publish(scene_of(REAL))
+    sink.publish(dataclasses.replace(scene_of(), state=StreamState.ENDED, is_last=True))
+    clock.now_ns = 10 * SECOND
+    sink.publish(dataclasses.replace(scene_of(FAKE), stream=StreamName("yard")))
+    sink.close()
+    last = text.getvalue().rpartition("yard")[0].rpartition("stream")[2] if terminal else ""
+    assert "lobby" not in last
+    assert terminal or "lobby: no longer watched" in text.getvalue().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -70,6 +71,29 @@ def test_two_cameras_are_seen_in_their_tiles_and_one_that_goes_leaves_the_other_
 
 def _boards_have_faces(run: Watching) -> bool:
     return {scene.stream for scene in run.sink.scenes if scene.faces} >= set(run.now)
+
+
+def test_the_wall_is_served_alone_when_the_streams_are_not(tmp_path: Path) -> None:
+    asked = wall_config(tmp_path, "test:white", "test:white", save=None)
+    served = {"restream": {"enabled": True, "port": _free_port()}, "defaults": {"restream": False}}
+    asked = AppConfig.model_validate({**{key: getattr(asked, key) for key in AppConfig.model_fields}, **served})
+    with watching(asked) as run:
+        (url,) = run.restream_urls
+        assert url.endswith("/wall")
+        run.plays(*run.now)
+        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 30_000])
+        assert any(_shows_two_white_tiles(capture.read()[1]) for _ in range(50))
+        capture.release()
+
+
+def _shows_two_white_tiles(bgr: np.ndarray[Any, Any]) -> bool:
+    assert bgr.shape == (SIZE[1], SIZE[0], 3)
+    return all(tile.mean() > 200 for tile in tiles(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), 2))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def test_a_stream_that_cannot_be_opened_has_its_tile(tmp_path: Path) -> None:
