@@ -91,7 +91,7 @@ CATALOG = {
             "video",
             "EfficientNet-lite0 features, GRU head over 20 samples",
             parameters=3_477_314,
-            pixels=_scaled(208, 127.0, 128.0),
+            pixels=_scaled(224, 127.0, 128.0),
             feature_dim=1280,
             network="lite0",
         ),
