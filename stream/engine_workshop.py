@@ -15,13 +15,15 @@ from engines.compile.jobs import BuildJob, Subject
 from engines.engine_choice import Graph
 from engines.export.calibration_crops import CalibrationSet, read_crops
 from engines.export.parity import hard_pictures, parity_inputs
+from engines.export.sanitise import graph_inputs
 from engines.preprocess import normalise
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
 from engines.spec import ModelSpec
 from engines.store import Manifest, engine_folder, read_manifest
 from stream.engine_wish import Wish
-from stream.faces.open import detector_input
+from stream.faces.network import fixed_size
+from stream.faces.open import network_named
 
 DETECTOR_WH = (320, 192)
 """Size of the pictures that face detectors are judged on: what a 720p frame is reduced to."""
@@ -68,13 +70,16 @@ def _subject(wish: Wish, faces: CalibrationSet | None) -> Subject:
 
 def _questions(wish: Wish, faces: CalibrationSet | None) -> list[dict[str, Array]]:
     if wish.spec is None:
-        return _detector_pictures(wish.detector)
+        return _detector_pictures(wish)
     return parity_inputs(wish.file, wish.spec, () if faces is None else list(faces.crops))
 
 
-def _detector_pictures(name: str) -> list[dict[str, Array]]:
-    width, height = DETECTOR_WH
-    return [detector_input(name, picture) for picture in hard_pictures((width, height))]
+def _detector_pictures(wish: Wish) -> list[dict[str, Array]]:
+    """As its network takes them; a graph of one size is given that."""
+    source = wish.source if isinstance(wish.source, bytes) else wish.source.read_bytes()
+    tensor, network = graph_inputs(source)[0], network_named(wish.detector)
+    pictures = hard_pictures(fixed_size(tensor) or DETECTOR_WH)
+    return [{tensor.name: network.input_array(picture)} for picture in pictures]
 
 
 def _faces(wish: Wish, folder: Path | None) -> CalibrationSet | None:
