@@ -24,6 +24,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -174,6 +175,12 @@ class ModelConfig(_Section):
     """``auto``: ``watch`` starts on what is there, builds what could be faster in the background, and changes over."""
     threads: Annotated[int, Field(ge=0)] = 0
     """For inference; 0 takes half the cores, so that video keeps the others."""
+
+    @field_validator("build", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return "off" if value is False else value
 
     @model_validator(mode="after")
     def _one_model(self) -> ModelConfig:
