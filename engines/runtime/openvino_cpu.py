@@ -6,11 +6,14 @@ takes bfloat16 by itself on processors that have it: here the precision is alway
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +22,7 @@ from engines.runtime.ports import Array, TensorSpec, check_inputs
 from engines.runtime.processor import processor
 
 ENGINE_FILE, WEIGHTS_FILE = "engine.xml", "engine.bin"
+_TELEMETRY = "openvino_telemetry"
 _PRECISION = ["unmask", "precision"]
 """Where it stands in an engine's runtime information."""
 _COMPUTES_IN = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -55,9 +59,7 @@ def save_engine(graph: bytes, precision: str, folder: Path) -> tuple[str, ...]:
     _refuse_what_the_processor_lacks(core, precision)
     read = _read(core, graph)
     read.set_rt_info(precision, _PRECISION)
-    import openvino
-
-    openvino.save_model(read, folder / ENGINE_FILE, compress_to_fp16=False)
+    _openvino().save_model(read, folder / ENGINE_FILE, compress_to_fp16=False)
     return ENGINE_FILE, WEIGHTS_FILE
 
 
@@ -92,12 +94,19 @@ class OpenVinoBackend:
 
 
 def _core() -> Any:
+    return _openvino().Core()
+
+
+def _openvino() -> Any:
+    """The package, without the one beside it that tells its maker of every import, over the network and by a fork.
+
+    What is not to be found is not used: OpenVINO then takes a stub of its own.
+    """
     reason = unavailable()
     if reason is not None:
         raise RuntimeMissingError(reason)
-    import openvino
-
-    return openvino.Core()
+    sys.modules.setdefault(_TELEMETRY, cast(ModuleType, None))
+    return import_module("openvino")
 
 
 def _read(core: Any, model: Path | bytes) -> Any:

@@ -60,4 +60,4 @@ class TorchBackend:
 
 def _exact_float32() -> Any:
     """cuDNN takes TensorFloat-32 by itself, which is no reference."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # type: ignore[no-untyped-call]  # torch's
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
