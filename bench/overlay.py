@@ -69,7 +69,7 @@ class MovingScene:
             84.0,
             "lite0-gru",
             "onnxruntime",
-            StreamState.PLAYING,
+            state=StreamState.PLAYING,
         )
 
     def _face(self, index: int, step: int) -> FaceScore:
