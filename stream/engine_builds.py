@@ -192,14 +192,16 @@ def _wishes(blank: Wish, options: argparse.Namespace) -> Iterator[Wish]:
             if wanted != AUTO:
                 raise UsageError(f"face detectors take pictures of any size, {name} does not: name models with --model")
             continue
-        for precision in _precisions(name, is_small, options):
+        for precision in _precisions(name, blank, options):
             yield replace(blank, key=_key(blank, name, precision, options), is_bonus=wanted == AUTO and name != ALWAYS)
 
 
-def _precisions(name: str, is_small: bool, options: argparse.Namespace) -> tuple[Precision, ...]:
-    if is_small:
+def _precisions(name: str, wanted: Wish, options: argparse.Namespace) -> tuple[Precision, ...]:
+    if wanted.file == HEAD_FILE:
         return ("fp32",)
     if options.precision == AUTO:
+        if wanted.detector:
+            return ("fp32",)  # boxes are exponentials of what the network says: bf16 moves them by pixels
         return AUTO_PRECISIONS[name]
     if options.precision not in RUNTIMES[name].precisions:
         known = ", ".join(RUNTIMES[name].precisions)

@@ -136,11 +136,11 @@ def _monitor(api: Api, report: Report) -> Any:
     if base is None:
         return None
 
-    class Monitor(base):  # type: ignore[misc]  # a base class known only once TensorRT is imported
+    class Monitor(base):  # type: ignore[valid-type, misc]  # known only once TensorRT is imported
         """Called from the builder's threads."""
 
         def __init__(self) -> None:
-            base.__init__(self)
+            base.__init__(self)  # type: ignore[misc]  # as above
             self._steps: dict[str, int] = {}
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:  # noqa: ARG002  # TensorRT's own

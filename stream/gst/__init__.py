@@ -1,10 +1,14 @@
-"""GStreamer: the only room that speaks of caps, pads and buses."""
+"""GStreamer: the only room that speaks of caps, pads and buses.
+
+GStreamer brings libunwind, which offers the names of the compiler's own unwinder. A C++ library that is loaded
+afterwards (ONNX Runtime, OpenVINO, torch) would bind to both, and abort at its first exception. So the compiler's comes
+first, for the whole process.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import ctypes
 
-# GStreamer's plugins bring libunwind into everybody's scope, whose _Unwind_* functions are not those that C++ libraries
-# were built with: the first exception that OpenVINO threw after them, at the end of a loop, aborted the process. Who is
-# loaded globally first is found first, so the compiler's own library goes before.
-with contextlib.suppress(OSError):  # another system names it otherwise, and has no such quarrel
+with contextlib.suppress(OSError):  # another compiler's system: there it has another name, and no harm is known
     ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)

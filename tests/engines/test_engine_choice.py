@@ -100,9 +100,7 @@ def test_an_engine_that_does_not_open_gives_way_to_the_next(
 def test_a_runtime_without_an_engine_says_how_to_get_one(graph: Graph, tmp_path: Path) -> None:
     with pytest.raises(RuntimeMissingError, match="no runtime 'nix': use one of tensorrt"):
         open_fastest(graph, backend="nix", root=tmp_path)
-    with pytest.raises(
-        RuntimeMissingError, match=r"cannot run here: |--runtime tensorrt --model tiny"
-    ):
+    with pytest.raises(RuntimeMissingError, match=r"cannot run here: |--runtime tensorrt --model tiny"):
         open_fastest(graph, backend="tensorrt", root=tmp_path)
 
 
