@@ -182,6 +182,7 @@ class _Run:
         return parts
 
     def _tell_runtime(self, change: RuntimeChange) -> None:
+        self._metrics.add_backend(change.model, change.after, change.precision)
         self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
 
     def _build_engines(self) -> None:
@@ -200,7 +201,8 @@ class _Run:
     def _serve_metrics(self) -> str | None:
         for stream in self._config.streams:
             self._metrics.add_stream(StreamName(stream.name))
-        self._metrics.add_backend(self._parts.model.spec.name, self._parts.scorer.backend_name)
+        model = self._parts.model
+        self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
         self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
             return None

@@ -130,7 +130,7 @@ class HotStart:
             return
         try:
             _warm_up(opened.backend)
-            self._backbone.swap(opened.backend, "built", opened.why)
+            self._backbone.swap(opened.backend, "built", opened.why, opened.precision)
         except EngineError:
             opened.backend.close()
             raise

@@ -27,6 +27,8 @@ class RuntimeChange:
     reason: ChangeReason
     detail: str = ""
     """In one line for people: what failed, or why the new one is better."""
+    precision: str = "fp32"
+    """Of ``after``."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class SwappableBackend:
         """As the backend's that answers now; None while that one reads no device memory."""
         return self._infer_device if hasattr(self._current, "infer_device") else None
 
-    def swap(self, other: Backend, reason: ChangeReason = "built", detail: str = "") -> bool:
+    def swap(self, other: Backend, reason: ChangeReason = "built", detail: str = "", precision: str = "fp32") -> bool:
         """Run on ``other`` from the next call on, and close the one before.
 
         False when this is closed already: ``other`` then is, too. Raises CheckpointError, and leaves ``other`` to the
@@ -107,7 +109,7 @@ class SwappableBackend:
                 self._current = other
         before.close()
         if not is_late:
-            self._on_change(self._change(before, other, reason, detail))
+            self._on_change(self._change(before, other, reason, detail, precision))
         return not is_late
 
     def close(self) -> None:
@@ -152,8 +154,10 @@ class SwappableBackend:
         except EngineError:
             raise error from None
 
-    def _change(self, before: Backend, after: Backend, reason: ChangeReason, detail: str) -> RuntimeChange:
-        return RuntimeChange(self._model, self._graph, before.name, after.name, reason, detail)
+    def _change(
+        self, before: Backend, after: Backend, reason: ChangeReason, detail: str, precision: str = "fp32"
+    ) -> RuntimeChange:
+        return RuntimeChange(self._model, self._graph, before.name, after.name, reason, detail, precision)
 
 
 def _answer(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, Array]:

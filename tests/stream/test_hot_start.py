@@ -61,7 +61,7 @@ class House:
 
 
 def opener(backend: Named, why: str = "gpu fp16: the fastest") -> Callable[[], Opened]:
-    return lambda: Opened(backend, why)
+    return lambda: Opened(backend, why, "fp16")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_what_was_built_takes_over_while_calls_go_on(house: House, tmp_path: Pat
     assert build.join(LONG_S)
     assert house.answer == 2
     assert house.first.is_closed
-    assert house.told == [RuntimeChange("m", "backbone.onnx", "cpu", "gpu", "built", "gpu fp16: the fastest")]
+    assert house.told == [RuntimeChange("m", "backbone.onnx", "cpu", "gpu", "built", "gpu fp16: the fastest", "fp16")]
     build.close()
 
 
