@@ -175,3 +175,15 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     assert "pip install" in (openvino_cpu.unavailable() or "")
     with pytest.raises(RuntimeMissingError, match="pip install"):
         open_graph(convolutions())
+
+
+@pytest.mark.parametrize(
+    ("precision", "processor_has", "hint"),
+    [("fp32", ["BF16"], "f32"), ("bf16", ["BF16"], "bf16"), ("int8", ["BF16"], "bf16"), ("int8", ["FP32"], "f32")],
+)
+def test_the_precision_is_always_asked_for(precision: str, processor_has: list[str], hint: str) -> None:
+    class Core:
+        def get_property(self, *_: str) -> list[str]:
+            return processor_has
+
+    assert openvino_cpu._computes_in(Core(), precision) == hint
