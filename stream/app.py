@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.runtime.swappable import RuntimeChange
 from stream.board import SceneBoard
 from stream.config import AppConfig, Display, StreamConfig
 from stream.errors import OutputError, UsageError, WindowLostError
@@ -22,7 +23,7 @@ from stream.jetson_stats import BoardSampler, open_board_reader
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.overlay import OverlayStyle
-from stream.parts import Parts, build_analysis, build_analyzer, open_parts, plan_of
+from stream.parts import Parts, build_analysis, build_analyzer, hot_start, open_parts, plan_of
 from stream.ports import Observer, Sink
 from stream.runner import Runner, RunningStream
 from stream.service_notify import ServiceNotify
@@ -137,6 +138,7 @@ class _Run:
         )
         self._closing.callback(self._close_sources)  # last in, first closed: sources, then outputs, then sinks
         self._runner.start()
+        self._build_engines()
 
     def wait(self, stop: threading.Event, on_playing: Callable[[Playing], None], service: ServiceNotify) -> None:
         """Until the first of: all streams over, ``stop``, the duration."""
@@ -175,9 +177,19 @@ class _Run:
             self._lost.append(error)
 
     def _open_parts(self) -> Parts:
-        parts = open_parts(self._config)
+        parts = open_parts(self._config, on_change=self._tell_runtime)
         self._closing.callback(parts.close)
         return parts
+
+    def _tell_runtime(self, change: RuntimeChange) -> None:
+        self._metrics.add_backend(change.model, change.after, change.precision)
+        self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
+
+    def _build_engines(self) -> None:
+        build = hot_start(self._config, self._parts)
+        if build is not None:
+            self._closing.callback(build.close)
+            build.start()
 
     def _json_lines(self) -> list[Sink]:
         if self._config.scores is None:
@@ -189,7 +201,8 @@ class _Run:
     def _serve_metrics(self) -> str | None:
         for stream in self._config.streams:
             self._metrics.add_stream(StreamName(stream.name))
-        self._metrics.add_backend(self._parts.model.spec.name, self._parts.scorer.backend_name)
+        model = self._parts.model
+        self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
         self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
             return None

@@ -112,6 +112,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.sinks": VALUES,
     "stream.metrics": VALUES | {"stream.scheduling"},
+    "stream.hot_start": {"engines.engine_choice", "engines.errors", "engines.runtime", "engines.runtime.ports"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),
     "stream.contact_sheet": {"engines.preprocess", "stream.errors"},
@@ -189,7 +190,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.cli", "stream.gst.camera"},
+    "signal": {"stream.hot_start", "stream.cli", "stream.gst.camera"},
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 

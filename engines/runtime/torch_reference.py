@@ -27,9 +27,7 @@ class TorchBackend:
     ) -> None:
         """The network is moved to the device. Raises RuntimeMissingError when torch has no such device."""
         if device == "cuda" and not torch.cuda.is_available():
-            raise RuntimeMissingError(
-                "torch finds no GPU: install its CUDA build and a driver, or use torch-cpu"
-            )
+            raise RuntimeMissingError("torch finds no GPU: install its CUDA build and a driver, or use torch-cpu")
         self.name = f"torch-{device}"
         self.inputs = inputs
         self.outputs = outputs
