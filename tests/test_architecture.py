@@ -90,6 +90,7 @@ COMPOSERS = [
     "stream.app",
     "stream.demo",
     "stream.doctor",
+    "stream.benchmark",
     "stream.cli",
 ]
 """They know choices, and may import the composers before them."""
@@ -129,7 +130,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.cli", "stream.gst.camera"},
+    "signal": {"stream.benchmark", "stream.cli", "stream.gst.camera", "stream.gst.camera_fleet"},
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
