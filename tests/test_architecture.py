@@ -98,7 +98,13 @@ COMPOSERS = [
 OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
-    "torch": {"engines.models", "engines.training", "engines.export", "engines.checkpoints"},
+    "torch": {
+        "engines.models",
+        "engines.training",
+        "engines.export",
+        "engines.checkpoints",
+        "stream.benchmark.torch_way",
+    },
     "tensorboard": set(),
     "av": {"engines.training"},
     "dlib": {"engines.training"},
@@ -114,6 +120,7 @@ OWNERS: dict[str, set[str]] = {
         "stream.overlay",
         "stream.contact_sheet",
         "stream.demo",
+        "stream.benchmark",
     },
     "PIL": {"stream.overlay", "stream.contact_sheet"},
     "skimage": {"stream.demo", "engines.training"},
@@ -167,6 +174,7 @@ EXTRAS = {
     "engines.importing": "train",
     "engines.models": "train",
     "engines.training": "train",
+    "stream.benchmark": "train",
 }
 """Rooms that need an extra of pyproject.toml."""
 FROM_THE_SYSTEM = {"gi"}

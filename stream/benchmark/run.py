@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from stream.benchmark.comparison import compare
 from stream.benchmark.cpu import Meter
 from stream.benchmark.observations import is_carried, largest, rounded
 from stream.benchmark.report import process_lines, process_table, stall_table, streams_table
@@ -107,6 +108,8 @@ class _Bench:
         self._order, self._clip, self._parts, self._meter, self._console = order, clip, parts, meter, console
 
     def measured(self) -> dict[str, Any]:
+        if self._order.compare:
+            return self._compared()
         if self._order.stall:
             return self._stalled(self._order.streams or 2)
         count = self._order.streams if self._order.streams is not None else self._search()
@@ -116,6 +119,11 @@ class _Bench:
         self._show(result)
         found = {"largest": count} if self._order.streams is None else {}
         return {**found, "carried": is_carried(result.streams, CAMERA_FPS), "trial": as_json(result)}
+
+    def _compared(self) -> dict[str, Any]:
+        video_s = min(self._order.seconds, ClipShape.seconds)
+        clip = ensure_shaped(self._order.clip, CLIPS, ClipShape(seconds=video_s))
+        return {"compare": compare(clip, self._parts, self._order.config, self._console)}
 
     def _trial(self, count: int, seconds: float) -> TrialResult:
         order = TrialOrder(count, self._order.mode, seconds)
