@@ -122,7 +122,7 @@ OWNERS: dict[str, set[str]] = {
         "stream.demo",
         "stream.benchmark",
     },
-    "PIL": {"stream.overlay", "stream.contact_sheet"},
+    "PIL": {"stream.benchmark", "stream.overlay", "stream.contact_sheet"},
     "skimage": {"stream.demo", "engines.training"},
     "skvideo": set(),
     "scipy": {"stream.faces", "stream.demo", "engines.training"},

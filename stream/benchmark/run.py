@@ -13,6 +13,7 @@ from rich.console import Console
 
 from stream.benchmark.comparison import compare
 from stream.benchmark.cpu import Meter
+from stream.benchmark.growth import curves_json, draw_chart, grow
 from stream.benchmark.observations import is_carried, largest, rounded
 from stream.benchmark.report import process_lines, process_table, stall_table, streams_table
 from stream.benchmark.trial import (
@@ -36,6 +37,7 @@ SCHEMA = 1
 MOST_STREAMS = 64
 SEARCH_S = 6.0
 """Length of a trial while the largest number is searched; it is measured again at full length."""
+WIDE = 140
 CLIPS = Path("build/bench")
 
 
@@ -59,7 +61,7 @@ class BenchOrder:
 
 def run_bench(order: BenchOrder, *, console: Console | None = None) -> int:
     """Measure and report. Raises UnmaskError when something cannot be measured."""
-    console = console or Console()
+    console = console or _console()
     _check(order)
     _check_clip(order, console)
     report: dict[str, Any] = {"schema": SCHEMA, "mode": order.mode, "camera_fps": CAMERA_FPS}
@@ -71,6 +73,12 @@ def run_bench(order: BenchOrder, *, console: Console | None = None) -> int:
     if order.json is not None:
         _write(order.json, report)
     return 0
+
+
+def _console() -> Console:
+    """Tables are wide; a pipe has no width of its own."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 def _check(order: BenchOrder) -> None:
@@ -110,6 +118,8 @@ class _Bench:
     def measured(self) -> dict[str, Any]:
         if self._order.compare:
             return self._compared()
+        if self._order.grow:
+            return self._grown()
         if self._order.stall:
             return self._stalled(self._order.streams or 2)
         count = self._order.streams if self._order.streams is not None else self._search()
@@ -124,6 +134,19 @@ class _Bench:
         video_s = min(self._order.seconds, ClipShape.seconds)
         clip = ensure_shaped(self._order.clip, CLIPS, ClipShape(seconds=video_s))
         return {"compare": compare(clip, self._parts, self._order.config, self._console)}
+
+    def _grown(self) -> dict[str, Any]:
+        """The chart lies beside the JSON, or among the benchmark's clips."""
+
+        def trial(wanted: TrialOrder, clip: Path) -> TrialResult:
+            return run_trial(wanted, clip, self._parts, self._meter, self._order.config)
+
+        order = self._order
+        curves = grow(order.clip, CLIPS, order.seconds, order.mode, trial, self._console)
+        chart = (order.json or CLIPS / "growth").with_suffix(".png")
+        draw_chart(curves, chart)
+        self._console.print(f"chart: {chart}")
+        return {"grow": curves_json(curves)}
 
     def _trial(self, count: int, seconds: float) -> TrialResult:
         order = TrialOrder(count, self._order.mode, seconds)
