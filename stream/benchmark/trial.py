@@ -267,9 +267,12 @@ def _role(thread: str) -> str:
 
 THREADS: dict[str, tuple[str, ...]] = {
     "analysis": ("analysis",),
-    "decode": ("decode", "avdec", "frame:"),
+    "decode": ("decode", "rtpjitterbuf", "avdec"),
     "overlay": ("overlay",),
     "encode": ("in:src", "x264", "openh264"),
-    "receive": ("rtp", "task", "pool", "queue", "source"),
+    "receive": ("rtps", "task", "pool", "queue", "source"),
 }
-"""Whose threads start with what: Python's, our stages' and, where none is told, GStreamer's after their pads."""
+"""Whose threads start with what: Python's, our stages' and, where none is told, GStreamer's after their pads.
+
+FFmpeg's workers bear the name of the thread that made them, ``rtpjitterbuffer``.
+"""

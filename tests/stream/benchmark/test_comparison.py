@@ -66,7 +66,7 @@ def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> 
     pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
     with metered_parts(AppConfig()) as (parts, _):
         detector, backend = metered_detector(AppConfig(), Meter())
-        pace = Pace(every=2, slots=parts.model.spec.window.slots)
+        pace = Pace(every=1, slots=parts.model.spec.window.slots)
         same = same_window(face_clip, detector, parts, pace, torch_networks(parts, model_folder("lite0-gru")))
         backend.close()
     assert same.recomputed == pytest.approx(same.per_frame, abs=TORCH_TOLERANCE)
