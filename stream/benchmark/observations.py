@@ -111,7 +111,9 @@ def numbers_of(
     return StreamNumbers(
         name,
         len(shown) / (end_ns - begin_ns) * 1e9,
-        *(percentile(latencies, share) for share in (50, 95, 99)),
+        latency_p50_ms=percentile(latencies, 50),
+        latency_p95_ms=percentile(latencies, 95),
+        latency_p99_ms=percentile(latencies, 99),
         gap_p99_frames=percentile(gaps, 99),
         gap_max_frames=max(gaps, default=float("nan")),
         scores_per_s=len(scored) / (end_ns - begin_ns) * 1e9,
