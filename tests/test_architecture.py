@@ -142,6 +142,7 @@ COMPOSERS = [
     "stream.app",
     "stream.demo",
     "stream.doctor",
+    "stream.benchmark",
     "stream.cli",
 ]
 """They know choices, and may import the composers before them."""
@@ -155,6 +156,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
         "engines.checkpoints",
         "engines.runtime.torch_reference",
+        "stream.benchmark.torch_way",
     },
     "tensorboard": set(),
     "av": {"engines.training"},
@@ -174,8 +176,9 @@ OWNERS: dict[str, set[str]] = {
         "stream.overlay",
         "stream.contact_sheet",
         "stream.demo",
+        "stream.benchmark",
     },
-    "PIL": {"stream.overlay", "stream.contact_sheet"},
+    "PIL": {"stream.benchmark", "stream.overlay", "stream.contact_sheet"},
     "skimage": {"stream.demo", "engines.training"},
     "skvideo": set(),
     "scipy": {"stream.faces", "stream.demo", "engines.training"},
@@ -190,7 +193,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.hot_start", "stream.cli", "stream.gst.camera"},
+    "signal": {"stream.benchmark", "stream.hot_start", "stream.cli", "stream.gst.camera", "stream.gst.camera_fleet"},
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
@@ -232,6 +235,7 @@ EXTRAS = {
     "engines.models": "train",
     "engines.tensorrt": "gpu",
     "engines.training": "train",
+    "stream.benchmark": "train",
 }
 """Rooms that need an extra of pyproject.toml."""
 FROM_THE_SYSTEM = {"gi"}
