@@ -59,6 +59,8 @@ class HotStart:
         self._running = running
         self._process: subprocess.Popen[str] | None = None
         self._is_closed = False
+        self._is_over = False
+        """All that was started has closed its stderr: there is nobody left to end."""
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine build", daemon=True)
 
@@ -75,8 +77,8 @@ class HotStart:
         with self._lock:
             self._is_closed = True
             process = self._process
-        if process is not None:
-            _end(process)
+        if process is not None and not self._is_over:  # its number may be another's by then
+            _end(process.pid)
         if self._thread.is_alive():
             self._thread.join()
 
@@ -96,6 +98,7 @@ class HotStart:
             return False
         log.info("building engines in the background, going on with %s meanwhile", self._backbone.name)
         _, told = process.communicate()
+        self._is_over = True
         if self._is_closed:
             return False
         if process.returncode != 0:
@@ -141,19 +144,19 @@ def _warm_up(backend: Backend) -> None:
     backend.infer({spec.name: np.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in backend.inputs})
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the whole group, then insist; a number of one that is over may be another's by now."""
-    if process.poll() is not None:
-        return
-    _signal(process, signal.SIGTERM)
+def _end(group: int) -> None:
+    """Ask every process of the group to end, then insist: its leader may be gone while one that it started lives on."""
+    _signal(group, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
-    while process.poll() is None and time.monotonic() < deadline:
+    while _signal(group, 0) and time.monotonic() < deadline:
         time.sleep(0.02)
-    _signal(process, signal.SIGKILL)
+    _signal(group, signal.SIGKILL)
 
 
-def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def _signal(group: int, number: int) -> bool:
+    """Whether there was anybody to hear it."""
     try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:  # all of it has ended
-        return
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -205,6 +207,19 @@ def test_nothing_of_a_build_outlives_the_watch(
     wait_until_gone(builder)
     wait_until_gone(child)
     assert (house.answer, house.told) == (1, [])
+
+
+def test_a_builder_that_dies_before_what_it_started_does_not_hold_the_watch(house: House, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    build = house.build(STUBBORN.format(reaction="signal.SIG_DFL", path=str(pids)))
+    build.start()
+    builder, child = map(int, wait_for(pids).split())
+    os.kill(builder, signal.SIGKILL)
+    closing = threading.Thread(target=build.close, daemon=True)
+    closing.start()
+    closing.join(LONG_S)
+    assert not closing.is_alive()
+    wait_until_gone(child)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is told by Linux only")
