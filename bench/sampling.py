@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from engines.catalog import open_model
 from engines.runtime.ports import Backend
 from engines.spec import Calibration, ModelSpec, PixelSpec, WindowSpec
-from engines.training.faces import load_faces, read_faces
+from engines.training.faces import open_faces
 from engines.training.metrics import roc_auc
 from engines.training.windows import ClipFeatures, ClipPlan, embed_clips
 from stream.scheduling.plan import CalmPolicy, StreamPlan
@@ -34,6 +34,8 @@ Floats = NDArray[np.float32]
 Score = Callable[[Floats, Floats], Floats]
 """(N, T, F) windows and (N, T) masks to (N,) raw logits."""
 
+SCRATCH = Path("build/training")
+"""Where pictures are kept decoded; ``unmask train`` uses the same ones."""
 STRIDES = (1, 2, 3, 4)
 LOOKS_HZ = 10
 REAL_S, FAKE_S = 30.0, 15.0
@@ -88,7 +90,7 @@ def rendered(faces: Path, count: int, cache: Path | None) -> Material:
         kept = np.load(cache)
         clips = ClipFeatures(kept["features"], kept["frame_logits"], kept["slots"], kept["labels"])
     else:
-        pictures = load_faces(faces, [face for face in read_faces(faces) if face.split == "val"])
+        pictures = open_faces(faces, SCRATCH)
         clips = embed_clips(model.backbone, spec, pictures, ClipPlan("val", count, spec.window.slots, 0.0, seed=3))
         if cache is not None:
             np.savez(cache, **vars(clips))

@@ -91,7 +91,7 @@ CATALOG = {
             "video",
             "EfficientNet-lite0 features, GRU head over 20 samples",
             parameters=3_477_314,
-            pixels=_scaled(208, 127.0, 128.0),
+            pixels=_scaled(224, 127.0, 128.0),
             feature_dim=1280,
             network="lite0",
         ),
@@ -190,6 +190,8 @@ class LoadedModel:
     """``features`` (N, T, F), ``mask`` (N, T) float32 -> ``logit`` (N, 1)."""
     why: str = ""
     """Why the backbone runs on what it runs on, in one line."""
+    precision: str = "fp32"
+    """Of the backbone."""
 
     def close(self) -> None:
         self.backbone.close()
@@ -243,7 +245,7 @@ def open_model(
     verify_files(folder, spec, GRAPHS)
     backbone = _opened(spec, folder / BACKBONE_FILE, engines_root, backend, threads)
     head = _opened(spec, folder / HEAD_FILE, engines_root, AUTO, 1)
-    return LoadedModel(spec, backbone.backend, head.backend, backbone.why)
+    return LoadedModel(spec, backbone.backend, head.backend, backbone.why, backbone.precision)
 
 
 def graph_of(spec: ModelSpec, folder: Path, file: str) -> Graph:

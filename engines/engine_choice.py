@@ -40,6 +40,7 @@ class Opened:
     backend: Backend
     why: str
     """One line for people."""
+    precision: str = "fp32"
 
 
 def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: Path = BUILT) -> Opened:
@@ -56,7 +57,7 @@ def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: P
         except EngineError as error:
             log.warning("the %s engine of %s cannot be opened: %s", manifest.key.runtime, graph.model, error)
             continue
-        return Opened(opened, _why(manifest))
+        return Opened(opened, _why(manifest), manifest.key.precision)
     return _open_source(graph, ALWAYS if backend == AUTO else backend, threads)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from engines.runtime.swappable import RuntimeChange
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.gst.output import OutputTargets, Restream
@@ -20,7 +21,7 @@ from stream.jetson_stats import BoardSampler, open_board_reader
 from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request, style_of
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
-from stream.parts import Parts, build_analyzer, open_parts
+from stream.parts import Parts, build_analyzer, hot_start, open_parts
 from stream.ports import Observer, Sink
 from stream.reload import Reload
 from stream.runner import Runner
@@ -135,6 +136,7 @@ class _Run:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
         self._runner.start()
+        self._build_engines()
 
     def wait(
         self,
@@ -179,9 +181,19 @@ class _Run:
             self._lost.append(error)
 
     def _open_parts(self) -> Parts:
-        parts = open_parts(self._config)
+        parts = open_parts(self._config, on_change=self._tell_runtime)
         self._closing.callback(parts.close)
         return parts
+
+    def _tell_runtime(self, change: RuntimeChange) -> None:
+        self._metrics.add_backend(change.model, change.after, change.precision)
+        self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
+
+    def _build_engines(self) -> None:
+        build = hot_start(self._config, self._parts)
+        if build is not None:
+            self._closing.callback(build.close)
+            build.start()
 
     def _json_lines(self) -> list[Sink]:
         if self._config.scores is None:
@@ -191,7 +203,8 @@ class _Run:
         return [sink]
 
     def _serve_metrics(self) -> str | None:
-        self._metrics.add_backend(self._parts.model.spec.name, self._parts.scorer.backend_name)
+        model = self._parts.model
+        self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
         self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
         if not self._config.metrics.enabled:
             return None

@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_evaluate,
         _add_demo,
         _add_doctor,
+        _add_bench,
         _add_config,
     ):
         add(commands)
@@ -295,6 +296,30 @@ def _add_doctor(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_doctor)
 
 
+def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("bench", help="how many cameras this machine carries, and where the time goes")
+    parser.add_argument(
+        "--streams", type=_streams, default=1, metavar="N|auto", help="cameras; auto: the most that fit"
+    )
+    parser.add_argument(
+        "--mode", choices=("score", "restream"), default="score", help="only score, or draw and serve too"
+    )
+    parser.add_argument("--seconds", type=_positive, default=20.0, metavar="S", help="of each measurement (default 20)")
+    parser.add_argument("--clip", type=Path, metavar="F", help="video with a face (default: the demo's)")
+    parser.add_argument("--backend", metavar="B", help="what runs the model (default: the best here)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--stall", action="store_true", help="freeze one camera and look at the others")
+    what.add_argument("--compare", action="store_true", help="beside what people would otherwise run")
+    what.add_argument("--grow", action="store_true", help="cost by streams, faces and size of the picture")
+    _add_detector_options(parser)
+    parser.set_defaults(run=_bench)
+
+
+def _streams(text: str) -> int | None:
+    return None if text == "auto" else _positive_int(text)
+
+
 def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     actions = commands.add_parser("config", help="check a configuration file").add_subparsers(required=True)
     check = actions.add_parser("check", help="read a file and say what is wrong with it")
@@ -487,6 +512,16 @@ def _doctor(options: argparse.Namespace) -> int:
     from stream.doctor import run_doctor
 
     return run_doctor(as_json=options.json)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from stream.benchmark.run import BenchOrder, run_bench
+    from stream.watch_options import score_config
+
+    names = ("streams", "mode", "seconds", "backend", "json", "stall", "compare", "grow")
+    given = {name: getattr(options, name) for name in names}
+    clip = {} if options.clip is None else {"clip": options.clip}
+    return run_bench(BenchOrder(score_config(options), **given, **clip))
 
 
 def _config_check(options: argparse.Namespace) -> int:

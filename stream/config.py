@@ -25,6 +25,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -173,8 +174,16 @@ class ModelConfig(_Section):
     """A model's own folder (spec.json and its graphs) in place of a catalog name."""
     backend: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino-cpu", "onnxruntime-cpu"] = "auto"
     """What runs it; ``auto``: the fastest engine that was built for this machine, or else ONNX Runtime on the CPU."""
+    build: Literal["auto", "off"] = "off"
+    """``auto``: ``watch`` starts on what is there, builds what could be faster in the background, and changes over."""
     threads: Annotated[int, Field(ge=0)] = 0
     """For inference; 0 takes half the cores, so that video keeps the others."""
+
+    @field_validator("build", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return "off" if value is False else value
 
     @model_validator(mode="after")
     def _one_model(self) -> ModelConfig:

@@ -46,10 +46,12 @@ from stream.config import load_config
 from stream.engine_table import StageBoard, print_engines, report_line
 from stream.engine_wish import Wish
 from stream.errors import UnmaskError, UsageError
+from stream.faces.open import detector_graph
 
 SHORT = {"onnxruntime": "onnxruntime-cpu", "openvino": "openvino-cpu"}
 """What people call a runtime, and its full name."""
 AUTO = "auto"
+DEFAULT_DETECTOR = "centerface"
 AUTO_PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "tensorrt": ("fp16",),
     "tensorrt-rtx": ("fp16",),
@@ -127,7 +129,7 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
 
 def _plan(options: argparse.Namespace, closing: ExitStack) -> Iterator[Wish]:
     batches = _batches(options.batch)
-    names, detector = _names(options, closing)
+    names, detector, weights = _names(options, closing)
     for name in names:
         folder = model_folder(name)
         spec = load_spec(folder / SPEC_FILE)
@@ -135,19 +137,19 @@ def _plan(options: argparse.Namespace, closing: ExitStack) -> Iterator[Wish]:
         for file in graphs_of(spec):
             yield from _wishes(Wish(folder, file, spec, _blank(spec, folder, file, batches)), options)
     if detector:
-        yield from _wishes(_detector_wish(detector), options)
+        yield from _wishes(_detector_wish(detector, weights), options)
 
 
-def _names(options: argparse.Namespace, closing: ExitStack) -> tuple[list[str], str]:
-    """Models, and the face detector or nothing."""
+def _names(options: argparse.Namespace, closing: ExitStack) -> tuple[list[str], str, Path | None]:
+    """Models, and the face detector with its weights or nothing."""
     if options.checkpoint is not None:
-        return [str(_exported(options.checkpoint, closing))], ""
+        return [str(_exported(options.checkpoint, closing))], "", None
     if options.config is not None:
-        config = load_config(options.config)
-        return [str(config.model.folder or config.model.name or DEFAULT_MODEL)], config.detector.name
+        model, detector = (config := load_config(options.config)).model, config.detector
+        return [str(model.folder or model.name or DEFAULT_MODEL)], detector.name, detector.weights
     if options.model:
-        return list(dict.fromkeys(options.model)), ""
-    return sorted(models_here()), "centerface"
+        return list(dict.fromkeys(options.model)), "", None
+    return sorted(models_here()), DEFAULT_DETECTOR, None
 
 
 def _exported(checkpoint: Path, closing: ExitStack) -> Path:
@@ -164,10 +166,8 @@ def _blank(spec: ModelSpec, folder: Path, file: str, batches: tuple[int, ...]) -
     return EngineKey(graph.model, graph.file, graph.sha256, "", "", "", batches=batches)
 
 
-def _detector_wish(name: str) -> Wish:
-    from stream.faces.open import detector_graph
-
-    graph = detector_graph(name)
+def _detector_wish(name: str, weights: Path | None) -> Wish:
+    graph = detector_graph(name, weights)
     return Wish(
         None,
         graph.file,

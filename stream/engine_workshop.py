@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 from engines.catalog import BACKBONE_FILE, HEAD_FILE
@@ -15,17 +16,21 @@ from engines.compile.jobs import BuildJob, Subject
 from engines.engine_choice import Graph
 from engines.export.calibration_crops import CalibrationSet, read_crops
 from engines.export.parity import hard_pictures, parity_inputs
+from engines.export.sanitise import graph_inputs
 from engines.preprocess import normalise
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
-from engines.spec import ModelSpec
+from engines.spec import ModelSpec, verify_file
 from engines.store import Manifest, engine_folder, read_manifest
 from stream.engine_wish import Wish
-from stream.faces.open import detector_input
+from stream.faces.network import fixed_size
+from stream.faces.open import network_named
 
 DETECTOR_WH = (320, 192)
 """Size of the pictures that face detectors are judged on: what a 720p frame is reduced to."""
 CALIBRATION_BATCH = 8
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""As ``engines.export.package`` writes it beside the graphs."""
 
 
 def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) -> Manifest:
@@ -35,6 +40,7 @@ def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) ->
         return build(
             BuildJob(_subject(wish, faces), wish.key),
             root,
+            reference=_reference(wish),
             head=head,
             calibration=_calibration(wish.spec, faces),
             on_stage=on_stage,
@@ -49,7 +55,21 @@ def prove_again(wish: Wish, root: Path, crops: Path | None) -> None:
         return
     engine = runtime(wish.key.runtime).open_graph(folder / manifest.engine_file, threads=0)
     with closing(engine), _head_of(wish) as head:
-        proven(BuildJob(_subject(wish, _faces(wish, crops)), wish.key), engine, head)
+        proven(BuildJob(_subject(wish, _faces(wish, crops)), wish.key), engine, head, reference=_reference(wish))
+
+
+def _reference(wish: Wish) -> Backend | None:
+    """The trained network itself, where its checkpoint is here and torch is; None leaves it to the source graph."""
+    if wish.folder is None or wish.spec is None or find_spec("torch") is None:
+        return None
+    checkpoint = wish.folder / CHECKPOINT_FILE
+    if not checkpoint.is_file():
+        return None
+    verify_file(checkpoint, wish.spec.files.get(CHECKPOINT_FILE))
+    from engines.export.reference import open_reference  # torch: seconds, and not on every machine
+
+    reference = open_reference(checkpoint, wish.spec)
+    return reference.backbone if wish.file == BACKBONE_FILE else reference.head
 
 
 def _subject(wish: Wish, faces: CalibrationSet | None) -> Subject:
@@ -68,13 +88,16 @@ def _subject(wish: Wish, faces: CalibrationSet | None) -> Subject:
 
 def _questions(wish: Wish, faces: CalibrationSet | None) -> list[dict[str, Array]]:
     if wish.spec is None:
-        return _detector_pictures(wish.detector)
+        return _detector_pictures(wish)
     return parity_inputs(wish.file, wish.spec, () if faces is None else list(faces.crops))
 
 
-def _detector_pictures(name: str) -> list[dict[str, Array]]:
-    width, height = DETECTOR_WH
-    return [detector_input(name, picture) for picture in hard_pictures((width, height))]
+def _detector_pictures(wish: Wish) -> list[dict[str, Array]]:
+    """As its network takes them; a graph of one size is given that."""
+    source = wish.source if isinstance(wish.source, bytes) else wish.source.read_bytes()
+    tensor, network = graph_inputs(source)[0], network_named(wish.detector)
+    pictures = hard_pictures(fixed_size(tensor) or DETECTOR_WH)
+    return [{tensor.name: network.input_array(picture)} for picture in pictures]
 
 
 def _faces(wish: Wish, folder: Path | None) -> CalibrationSet | None:

@@ -105,6 +105,9 @@ class Metrics:
         """Name a graph that runs (``lite0-gru``, ``centerface``, …) and what runs it."""
         if not all(_PLAIN_NAME.fullmatch(value) for value in (model, backend, precision)):
             return
+        known = self._backends.get((model, backend))
+        if known not in (None, precision):  # another engine of the same runtime
+            self._backend_info.labels(model, backend, known).set(0)
         self._backends[model, backend] = precision
         self._backend_info.labels(model, backend, precision).set(1)
         for metric in (self._inference_s, self._batch_size, self._inference_errors):
@@ -177,8 +180,10 @@ class Metrics:
             self._runtime_changes.labels(OTHER, OTHER, OTHER, _one_of(reason, RUNTIME_REASONS)).inc()
             return
         precision = self._backends[model, before]
-        self._backend_info.labels(model, before, precision).set(0)
-        self.add_backend(model, after)
+        if after != before:
+            self._backend_info.labels(model, before, precision).set(0)
+        if (model, after) not in self._backends:
+            self.add_backend(model, after)
         now = self._known_backend(model, after)[1]
         self._runtime_changes.labels(model, before, now, _one_of(reason, RUNTIME_REASONS)).inc()
 

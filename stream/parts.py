@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from engines.catalog import DEFAULT_MODEL, LoadedModel, open_model
+from engines.catalog import BACKBONE_FILE, DEFAULT_MODEL, LoadedModel, graph_of, model_folder, open_model
 from engines.cuda.choice import preprocessor_for
 from engines.cuda.ports import Preprocessor
-from engines.errors import EngineError
+from engines.engine_choice import AUTO, open_fastest
+from engines.errors import EngineError, RuntimeMissingError
+from engines.runtime.swappable import Fallback, RuntimeChange, SwappableBackend
+from engines.runtime.table import ALWAYS, require, runtime
 from engines.spec import ModelSpec
 from stream.config import AppConfig, QualityConfig, StreamConfig
 from stream.errors import ModelError, UsageError
 from stream.faces.open import open_detector
 from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
+from stream.hot_start import HotStart
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
 from stream.ports import FaceDetector, Observer
@@ -25,6 +32,9 @@ from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
 from stream.types import StreamName
 
+log = logging.getLogger(__name__)
+
+BUILDER = (sys.executable, "-m", "stream.engine_builds", "--json")
 CALM_SHARE = 0.6
 """Of ``real_at``: a face is calm below a probability of 0.21 where 0.35 is real."""
 
@@ -38,6 +48,8 @@ class Parts:
     scorer: ModelScorer
     preprocessor: Preprocessor | None = None
     """Where the backbone reads the GPU's memory."""
+    backbone: SwappableBackend | None = None
+    """The model's, where its runtime can change while it runs."""
 
     def close(self) -> None:
         if self.preprocessor is not None:
@@ -45,13 +57,26 @@ class Parts:
         self.model.close()
 
 
-def open_parts(config: AppConfig, *, threads: int | None = None) -> Parts:
-    """Load model and detector. Raises ModelError or MissingPartError with one line that says what to do."""
-    count = config.model.threads or threads or max(1, (os.cpu_count() or 2) // 2)
+def open_parts(
+    config: AppConfig, *, threads: int | None = None, on_change: Callable[[RuntimeChange], None] = lambda _: None
+) -> Parts:
+    """Load model and detector. Raises ModelError or MissingPartError with one line that says what to do.
+
+    ``on_change`` is told, besides the log, when the backbone's runtime changes; it must return at once.
+    """
+
+    def changed(change: RuntimeChange) -> None:
+        _log_change(change)
+        if change.reason == "failed":  # whatever was prepared on the GPU may be lost with it
+            scorer.prepare_on(None)
+            detector.prepare_on(None)
+        on_change(change)
+
+    count = _threads(config, threads)
     try:
-        model = open_model(
-            str(config.model.folder or config.model.name or DEFAULT_MODEL), backend=config.model.backend, threads=count
-        )
+        opened = _open_model(config, count)
+        backbone = _swappable(config, opened, count, changed)
+        model = replace(opened, backbone=backbone)
         scorer = ModelScorer(model.backbone, model.head, model.spec)
         detector = open_detector(
             config.detector.name,
@@ -65,7 +90,60 @@ def open_parts(config: AppConfig, *, threads: int | None = None) -> Parts:
     preprocessor = preprocessor_for(model.backbone)
     scorer.prepare_on(preprocessor)
     detector.prepare_on(preprocessor)
-    return Parts(model, detector, scorer, preprocessor)
+    return Parts(model, detector, scorer, preprocessor, backbone)
+
+
+def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
+    """What builds this model's engines in the background; None where that is not wanted."""
+    if config.model.build == "off" or parts.backbone is None:
+        return None
+    name, spec, count = _model_name(config), parts.model.spec, _threads(config, None)
+    graph = graph_of(spec, model_folder(name), BACKBONE_FILE)
+    backend = config.model.backend
+    wanted = () if backend == AUTO else ("--runtime", backend)
+    return HotStart(
+        parts.backbone,
+        (*BUILDER, "--model", name, *wanted),
+        lambda: open_fastest(graph, backend=backend, threads=count),
+        running=parts.model.why,
+    )
+
+
+def _model_name(config: AppConfig) -> str:
+    return str(config.model.folder or config.model.name or DEFAULT_MODEL)
+
+
+def _threads(config: AppConfig, threads: int | None) -> int:
+    return config.model.threads or threads or max(1, (os.cpu_count() or 2) // 2)
+
+
+def _open_model(config: AppConfig, threads: int) -> LoadedModel:
+    """Where engines are built while it runs, one that is still missing is no hindrance."""
+    name, backend = _model_name(config), config.model.backend
+    try:
+        return open_model(name, backend=backend, threads=threads)
+    except RuntimeMissingError as error:
+        if config.model.build == "off":
+            raise
+        require(backend)
+        log.warning("%s; starting on %s while it is built", error, ALWAYS)
+        return open_model(name, backend=ALWAYS, threads=threads)
+
+
+def _swappable(
+    config: AppConfig, model: LoadedModel, threads: int, on_change: Callable[[RuntimeChange], None]
+) -> SwappableBackend:
+    """The backbone, which falls back to its graph on ONNX Runtime's CPU."""
+    path = model_folder(_model_name(config)) / BACKBONE_FILE
+    fallback = Fallback(ALWAYS, lambda: runtime(ALWAYS).open_graph(path, threads=threads))
+    return SwappableBackend(model.backbone, on_change, model=model.spec.name, graph=BACKBONE_FILE, fallback=fallback)
+
+
+def _log_change(change: RuntimeChange) -> None:
+    if change.reason == "failed":
+        log.warning("%s failed on %s (%s): going on with %s", change.model, change.before, change.detail, change.after)
+    else:
+        log.info("%s changes from %s to %s (%s)", change.model, change.before, change.after, change.detail)
 
 
 def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts) -> Analyzer:

@@ -30,8 +30,11 @@ LEAVES = {"engines.compile.request", "engines.runtime.ports", "stream.sources.ur
 """Rooms within rooms: the seams of builders and runtimes, which those behind them keep to; an address is a value, which
 GStreamer's launch lines are made from and sources are opened by."""
 
-WORKSHOP = {"engines.export.package", "engines.importing", "engines.training.run"}
+WORKSHOP = {"engines.export.package", "engines.export.reference", "engines.importing", "engines.training.run"}
 """What commands with torch start from: imported when such a command runs, so that the live path stays without."""
+
+EXPORTS = {"engines.export.package", "engines.export.reference"}
+"""Those of them that engine building asks for."""
 
 VALUES = {"stream.types", "stream.ports", "stream.errors", "stream.motion"}
 TENSORS = {
@@ -114,6 +117,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.metrics": VALUES | {"stream.scheduling"},
+    "stream.hot_start": {"engines.engine_choice", "engines.errors", "engines.runtime", "engines.runtime.ports"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),
     "stream.contact_sheet": {"engines.preprocess", "stream.errors"},
@@ -145,6 +149,7 @@ COMPOSERS = [
     "stream.app",
     "stream.demo",
     "stream.doctor",
+    "stream.benchmark",
     "stream.cli",
 ]
 """They know choices, and may import the composers before them."""
@@ -158,6 +163,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
         "engines.checkpoints",
         "engines.runtime.torch_reference",
+        "stream.benchmark.torch_way",
     },
     "tensorboard": set(),
     "av": {"engines.training"},
@@ -178,8 +184,9 @@ OWNERS: dict[str, set[str]] = {
         "stream.wall",
         "stream.contact_sheet",
         "stream.demo",
+        "stream.benchmark",
     },
-    "PIL": {"stream.overlay", "stream.contact_sheet"},
+    "PIL": {"stream.benchmark", "stream.overlay", "stream.contact_sheet"},
     "skimage": {"stream.demo", "engines.training"},
     "skvideo": set(),
     "scipy": {"stream.faces", "stream.demo", "engines.training"},
@@ -194,7 +201,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.cli", "stream.gst.camera"},
+    "signal": {"stream.benchmark", "stream.hot_start", "stream.cli", "stream.gst.camera", "stream.gst.camera_fleet"},
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
@@ -238,6 +245,7 @@ EXTRAS = {
     "engines.models": "train",
     "engines.tensorrt": "gpu",
     "engines.training": "train",
+    "stream.benchmark": "train",
 }
 """Rooms that need an extra of pyproject.toml."""
 FROM_THE_SYSTEM = {"gi"}
@@ -492,7 +500,7 @@ def test_what_needs_torch_is_imported_when_it_is_asked_for() -> None:
     (cli,) = (module for module in PRODUCT if module.name == "stream.cli")
     at_once = {name for node in cli.tree.body for name in cli._imported(node)}
     refuse(sorted(at_once & WORKSHOP))
-    assert cli.ours | {"engines.export.package"} >= WORKSHOP  # which engine_builds imports when it is asked for
+    assert cli.ours | EXPORTS >= WORKSHOP
 
 
 @pytest.mark.parametrize("room", QUIET)

@@ -245,6 +245,16 @@ def test_a_config_names_what_it_needs(
     assert "centerface centerface, onnxruntime-cpu fp32" in said
 
 
+def test_an_engine_is_held_to_the_trained_network_where_torch_is(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    assert build_engines.main(["--model", "lite0-gru", "--root", str(root), *CPU, "--batch", "1", "--json"]) == 0
+    manifests = json.loads(capsys.readouterr().out)
+    assert [manifest["parity"]["reference"] for manifest in manifests] == ["torch-cpu", "torch-cpu"]
+    assert all(0 < manifest["parity"]["max_logit_delta"] < 0.02 for manifest in manifests)
+
+
 def test_a_face_detector_is_built_and_used(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from stream.faces.open import detector_graph
 

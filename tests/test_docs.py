@@ -19,7 +19,7 @@ from stream.types import FaceScore, QualityReason, Scene, StreamName, StreamStat
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-COMMANDS = (ROOT / "stream" / "cli.py", ROOT / "build_engines.py")
+COMMANDS = (ROOT / "stream" / "cli.py", ROOT / "stream" / "engine_builds.py")
 NAMED = (["watch"], ["score"], ["extract"], ["config", "check"])
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -68,7 +68,7 @@ def test_every_option_exists(page: Path) -> None:
 
 @each_page
 def test_every_make_target_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     wanted = [words[1:] for code in code_of(page) if (words := code.split())[0] == "make"]
     assert [target for words in wanted for target in words if target not in targets] == []
 

@@ -27,6 +27,18 @@ class RuntimeChange:
     reason: ChangeReason
     detail: str = ""
     """In one line for people: what failed, or why the new one is better."""
+    precision: str = "fp32"
+    """Of ``after``."""
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """What takes over, for good, when a runtime fails."""
+
+    name: str
+    """The backend's; when that one fails itself, the failure is the caller's."""
+    open: Callable[[], Backend]
+    """Called when it is needed. May raise EngineError."""
 
 
 class SwappableBackend:
@@ -42,9 +54,9 @@ class SwappableBackend:
         *,
         model: str = "",
         graph: str = "",
-        open_fallback: Callable[[], Backend] | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
-        """``open_fallback``: opens what takes over when a runtime fails, for good; None leaves failures to the caller.
+        """``fallback``: None leaves failures to the caller.
 
         ``on_change`` must return at once and not raise.
         """
@@ -53,8 +65,7 @@ class SwappableBackend:
         self._current = first
         self._on_change = on_change
         self._model, self._graph = model, graph
-        self._open_fallback = open_fallback
-        self._fallback: Backend | None = None
+        self._fallback = fallback
         self._is_closed = False
         self._lock = threading.Lock()
 
@@ -79,7 +90,12 @@ class SwappableBackend:
         self._on_change(change)
         return answer
 
-    def swap(self, other: Backend, reason: ChangeReason = "built", detail: str = "") -> bool:
+    @property
+    def infer_device(self) -> Callable[[Mapping[str, int], int], dict[str, Array]] | None:
+        """As the backend's that answers now; None while that one reads no device memory."""
+        return self._infer_device if hasattr(self._current, "infer_device") else None
+
+    def swap(self, other: Backend, reason: ChangeReason = "built", detail: str = "", precision: str = "fp32") -> bool:
         """Run on ``other`` from the next call on, and close the one before.
 
         False when this is closed already: ``other`` then is, too. Raises CheckpointError, and leaves ``other`` to the
@@ -93,7 +109,7 @@ class SwappableBackend:
                 self._current = other
         before.close()
         if not is_late:
-            self._on_change(self._change(before, other, reason, detail))
+            self._on_change(self._change(before, other, reason, detail, precision))
         return not is_late
 
     def close(self) -> None:
@@ -101,6 +117,19 @@ class SwappableBackend:
         with self._lock:
             self._is_closed = True
             self._current.close()
+
+    def _infer_device(self, pointers: Mapping[str, int], batch: int) -> dict[str, Array]:
+        """The fallback cannot read what lies there: a failure is the caller's, and the next call the fallback's."""
+        with self._lock:
+            infer = getattr(self._current, "infer_device", None)
+            if infer is None:
+                raise InferenceError(f"{self.name} took over and reads no device memory: try again")
+            try:
+                return _finite(self._current, infer(pointers, batch))
+            except InferenceError as error:
+                failure, change = error, self._replaced_by(self._opened_fallback(error), error)
+        self._on_change(change)
+        raise failure
 
     def _fall_back(self, arrays: Mapping[str, Array], error: InferenceError) -> tuple[dict[str, Array], RuntimeChange]:
         """With the lock held. Raises the failure itself when there is nothing to fall back to."""
@@ -110,25 +139,32 @@ class SwappableBackend:
         except InferenceError:
             fallback.close()
             raise error from None
+        return answer, self._replaced_by(fallback, error)
+
+    def _replaced_by(self, fallback: Backend, error: InferenceError) -> RuntimeChange:
         failed, self._current = self._current, fallback
-        self._fallback = fallback
         failed.close()
-        return answer, self._change(failed, fallback, "failed", str(error))
+        return self._change(failed, fallback, "failed", str(error))
 
     def _opened_fallback(self, error: InferenceError) -> Backend:
-        if self._open_fallback is None or self._current is self._fallback:
+        if self._fallback is None or self._current.name == self._fallback.name:
             raise error
         try:
-            return self._open_fallback()
+            return self._fallback.open()
         except EngineError:
             raise error from None
 
-    def _change(self, before: Backend, after: Backend, reason: ChangeReason, detail: str) -> RuntimeChange:
-        return RuntimeChange(self._model, self._graph, before.name, after.name, reason, detail)
+    def _change(
+        self, before: Backend, after: Backend, reason: ChangeReason, detail: str, precision: str = "fp32"
+    ) -> RuntimeChange:
+        return RuntimeChange(self._model, self._graph, before.name, after.name, reason, detail, precision)
 
 
 def _answer(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    outputs = backend.infer(arrays)
+    return _finite(backend, backend.infer(arrays))
+
+
+def _finite(backend: Backend, outputs: dict[str, Array]) -> dict[str, Array]:
     for name, values in outputs.items():
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
             raise InferenceError(f"{backend.name} gave a {name!r} that is not a number: export the model again")

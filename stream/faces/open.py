@@ -9,8 +9,7 @@ from pathlib import Path
 
 from engines.engine_choice import Graph, open_fastest
 from engines.errors import CheckpointError
-from engines.preprocess import Bytes
-from engines.runtime.ports import Array, Backend
+from engines.runtime.ports import Backend
 from engines.store import sha256_of
 from stream.errors import ModelError, UsageError
 from stream.faces.network import FaceNetwork, NetworkDetector
@@ -63,13 +62,6 @@ def detector_graph(name: str, weights: Path | None = None) -> Graph:
     """A detector's network as engines are keyed by it. Raises UsageError and ModelError as ``open_detector``."""
     network = network_named(name)
     return _graph(network, _weights(network, weights))
-
-
-def detector_input(name: str, rgb: Bytes) -> dict[str, Array]:
-    """What its network is given of an (H, W, 3) RGB picture with sides that divide by 32."""
-    graph = detector_graph(name)
-    (tensor, *_) = open_fastest(graph, backend="onnxruntime-cpu", threads=1).backend.inputs
-    return {tensor.name: network_named(name).input_array(rgb)}
 
 
 def _weights(network: FaceNetwork, weights: Path | None) -> Path:

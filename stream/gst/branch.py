@@ -59,6 +59,7 @@ class Branch:
     """Set when a branch did not finish in time: nobody waits for room any more. Shared by branches that feed each
     other, since the thread that one of them must join may wait in the next."""
     _caps: Any = None
+    _handler: int | None = None
     _failed: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
     _closed: threading.Event = field(default_factory=threading.Event)
@@ -68,10 +69,10 @@ class Branch:
         for name, value in (("max-buffers", self.max_buffers), ("max-bytes", 0), ("block", False)):
             self._source.set_property(name, value)
         self._source.set_property("format", Gst.Format.TIME)
-        self._sink = self.pipeline.get_by_name("out")
-        if self._sink is not None:
-            self._sink.set_property("emit-signals", True)
-            self._handler = self._sink.connect("new-sample", self._on_sample)
+        sink = self.pipeline.get_by_name("out")
+        if sink is not None:
+            sink.set_property("emit-signals", True)
+            self._handler = sink.connect("new-sample", self._on_sample)
         self.pipeline.get_bus().set_sync_handler(self._on_message)
 
     @property
@@ -106,8 +107,9 @@ class Branch:
 
     def send_upstream(self, event: Any) -> None:
         """An event for the elements before ``out``, such as a request for a key frame."""
-        if self._sink is not None:
-            self._sink.get_static_pad("sink").push_event(event)
+        sink = self.pipeline.get_by_name("out")
+        if sink is not None:
+            sink.get_static_pad("sink").push_event(event)
 
     def _start(self, caps: Any) -> None:
         self.hooks.on_start(self.pipeline, caps)
@@ -130,8 +132,9 @@ class Branch:
         self.pipeline.set_state(Gst.State.NULL)
         self.pipeline.get_bus().set_sync_handler(None)
         self.pipeline.get_bus().set_flushing(True)
-        if self._sink is not None:  # the element would hold us for ever, and we its pipeline with its descriptors
-            self._sink.disconnect(self._handler)
+        if self._handler is not None:  # it holds this branch, which holds the pipeline: neither would ever be freed
+            self.pipeline.get_by_name("out").disconnect(self._handler)
+            self._handler = None
 
     def _set_caps(self, caps: Any) -> None:
         self._caps = caps
@@ -156,10 +159,11 @@ class Branch:
     def _on_message(self, bus: Any, message: Any) -> Any:
         """On whichever thread posts: only marks what happened.
 
-        Passed on, and taken from the queue with the next: a handler that drops a message must unref it, which Python
-        cannot, and a message that is left over keeps its pipeline with all its descriptors.
+        A handler that drops a message must free it (gstbus.h, GstBusSyncHandler), which Python cannot: it would keep
+        its element, and that one the pipeline. So each is passed on to the bus, and taken off it with the next.
         """
-        bus.pop()
+        while bus.pop() is not None:
+            pass
         if message.type == Gst.MessageType.EOS:
             self._ended.set()
         elif message.type == Gst.MessageType.ERROR and not self._failed.is_set():

@@ -53,11 +53,12 @@ class ModelScorer:
 
         ``crops``: the same faces as ``embed`` takes them; not looked at when ``cuts_faces``.
         """
-        if self._preprocessor is None:
+        preprocessor = self._preprocessor  # a runtime that fails in this very call takes it away
+        if preprocessor is None:
             return self.embed(crops)
         features = np.empty((len(views), self.spec.window.feature_dim), np.float32)
         for rows in self._batches(len(views)):
-            features[rows] = self._embed_views(self._preprocessor, views[rows], features[rows].shape)
+            features[rows] = self._embed_views(preprocessor, views[rows], features[rows].shape)
         return features
 
     def forget_frames(self) -> None:

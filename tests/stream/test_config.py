@@ -455,6 +455,13 @@ def test_a_configuration_cannot_be_changed() -> None:
         config.display = False  # type: ignore[misc]  # that is the point
 
 
+@pytest.mark.parametrize(("written", "read"), [("off", "off"), ('"off"', "off"), ("auto", "auto")])
+def test_building_is_off_however_yaml_reads_the_word(tmp_path: Path, written: str, read: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"model:\n  build: {written}\nstreams:\n  - source: webcam\n")
+    assert load_config(path).model.build == read
+
+
 # The wall
 
 

@@ -208,6 +208,13 @@ def test_an_engine_that_comes_in_is_counted_and_named(metrics: Metrics) -> None:
     assert value(metrics, "inference_duration_seconds_count", model="lite0-gru", backend="tensorrt") == 1
 
 
+def test_another_engine_of_the_same_runtime_is_named_by_its_precision(metrics: Metrics) -> None:
+    metrics.add_backend("lite0-gru", "onnxruntime-cpu", "int8")
+    metrics.runtime_changed("lite0-gru", "onnxruntime-cpu", "onnxruntime-cpu", "built")
+    labels = {"model": "lite0-gru", "backend": "onnxruntime-cpu"}
+    assert [value(metrics, "backend_info", **labels, precision=name) for name in ("fp16", "int8")] == [0, 1]
+
+
 def test_a_fallback_is_at_zero_before_it_happens(metrics: Metrics) -> None:
     metrics.add_backend("xception", "tensorrt")
     change = {"model": "xception", "before": "tensorrt", "after": "onnxruntime-cpu", "reason": "failed"}

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 
-from stream.config import AnalysisConfig, AppConfig, ScoringConfig, StreamConfig
-from stream.errors import UsageError
-from stream.parts import plan_of, scheduling_policy
+from engines.catalog import LoadedModel, open_model
+from engines.errors import InferenceError, RuntimeMissingError
+from engines.runtime import tensorrt_cuda
+from engines.runtime.ports import Array, Backend
+from engines.runtime.swappable import RuntimeChange
+from stream.config import AnalysisConfig, AppConfig, ModelConfig, ScoringConfig, StreamConfig
+from stream.errors import ModelError, UsageError
+from stream.parts import hot_start, open_parts, plan_of, scheduling_policy
 from stream.scheduling.plan import Limits, Priority, StreamPlan
 from tests.fakes import spec_of
 
@@ -33,3 +43,71 @@ def test_what_streams_share_follows_the_configuration() -> None:
 def test_a_calm_face_lies_well_below_what_is_called_real(real_at: float) -> None:
     policy = scheduling_policy(AppConfig(scoring=ScoringConfig(real_at=real_at)), spec_of())
     assert policy.calm.below == pytest.approx(0.6 * real_at)
+
+
+LITE = AppConfig(model=ModelConfig(name="lite0-gru", threads=1))
+
+
+class Failing:
+    """A graph whose runtime gives up; its tensors are the real one's."""
+
+    name = "tensorrt"
+
+    def __init__(self, real: Backend) -> None:
+        self.inputs, self.outputs = real.inputs, real.outputs
+        self._real = real
+
+    def infer(self, arrays: Mapping[str, Array]) -> dict[str, Array]:  # noqa: ARG002
+        raise InferenceError("the device is lost: restart it")
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def test_a_runtime_that_fails_while_it_runs_is_replaced_by_the_graph_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opened(*args: Any, **options: Any) -> LoadedModel:
+        model = open_model(*args, **options)
+        return replace(model, backbone=Failing(model.backbone))
+
+    monkeypatch.setattr("stream.parts.open_model", opened)
+    told: list[RuntimeChange] = []
+    parts = open_parts(LITE, on_change=told.append)
+    size = parts.model.spec.pixels.size
+    features = parts.scorer.embed([np.zeros((size, size, 3), np.uint8)])
+    assert np.isfinite(features).all()
+    assert parts.scorer.backend_name == "onnxruntime-cpu"
+    assert [(change.model, change.before, change.after, change.reason) for change in told] == [
+        ("lite0-gru", "tensorrt", "onnxruntime-cpu", "failed")
+    ]
+    assert "the device is lost" in caplog.text
+    parts.close()
+
+
+def test_engines_are_built_while_it_runs_only_when_that_is_asked_for() -> None:
+    parts = open_parts(LITE)
+    assert hot_start(LITE, parts) is None
+    building = AppConfig(model=LITE.model.model_copy(update={"build": "auto"}))
+    assert hot_start(building, parts) is not None
+    parts.close()
+
+
+def test_an_engine_that_is_still_to_be_built_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(name: str, *, backend: str, threads: int) -> LoadedModel:
+        if backend == "tensorrt":
+            raise RuntimeMissingError("no tensorrt engine of lite0-gru for this machine: build one")
+        return open_model(name, backend=backend, threads=threads)
+
+    monkeypatch.setattr("stream.parts.open_model", opened)
+    wanted = LITE.model.model_copy(update={"backend": "tensorrt"})
+    with pytest.raises(ModelError, match="no tensorrt engine"):
+        open_parts(AppConfig(model=wanted))
+    building = AppConfig(model=wanted.model_copy(update={"build": "auto"}))
+    monkeypatch.setattr(tensorrt_cuda, "unavailable", lambda: "no NVIDIA driver")
+    with pytest.raises(ModelError, match="cannot run here"):  # and none can be built
+        open_parts(building)
+    monkeypatch.setattr("stream.parts.require", lambda name: name)
+    parts = open_parts(building)
+    assert parts.scorer.backend_name == "onnxruntime-cpu"
+    parts.close()

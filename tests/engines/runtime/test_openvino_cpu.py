@@ -153,8 +153,37 @@ def test_asking_whether_it_is_there_imports_nothing_of_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def test_nobody_is_told_that_it_is_used() -> None:
+    code = """if True:
+        import sys
+        told = []
+        sys.addaudithook(lambda event, _: told.append(event) if event.startswith(("socket.", "os.fork")) else None)
+        from engines.runtime.openvino_cpu import open_graph
+        from tests.engines.convolutions import convolutions
+        open_graph(convolutions())
+        import openvino
+        known = {name for name, module in sys.modules.items() if module is not None}
+        calls = {"socket.connect", "socket.getaddrinfo", "os.fork", "os.forkpty"} & set(told)
+        sys.exit(f"{calls} {known}" if calls or "openvino_telemetry" in known else 0)
+    """
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_cpu, "find_spec", lambda _: None)
     assert "pip install" in (openvino_cpu.unavailable() or "")
     with pytest.raises(RuntimeMissingError, match="pip install"):
         open_graph(convolutions())
+
+
+@pytest.mark.parametrize(
+    ("precision", "processor_has", "hint"),
+    [("fp32", ["BF16"], "f32"), ("bf16", ["BF16"], "bf16"), ("int8", ["BF16"], "bf16"), ("int8", ["FP32"], "f32")],
+)
+def test_the_precision_is_always_asked_for(precision: str, processor_has: list[str], hint: str) -> None:
+    class Core:
+        def get_property(self, *_: str) -> list[str]:
+            return processor_has
+
+    assert openvino_cpu._computes_in(Core(), precision) == hint

@@ -9,7 +9,7 @@ import pytest
 from engines.errors import CheckpointError, InferenceError, RuntimeMissingError
 from engines.runtime.ports import Array, Backend, TensorSpec
 from engines.runtime.scripted import ScriptedBackend
-from engines.runtime.swappable import RuntimeChange, SwappableBackend
+from engines.runtime.swappable import Fallback, RuntimeChange, SwappableBackend
 
 X = {"x": np.ones((2, 3), np.float32)}
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
@@ -43,7 +43,8 @@ def value_of(backend: Backend) -> float:
 def swappable(
     first: Named, told: list[RuntimeChange], fallback: Callable[[], Backend] | None = None
 ) -> SwappableBackend:
-    return SwappableBackend(first, told.append, model="m", graph="backbone.onnx", open_fallback=fallback)
+    falls_to = Fallback("cpu", fallback) if fallback is not None else None
+    return SwappableBackend(first, told.append, model="m", graph="backbone.onnx", fallback=falls_to)
 
 
 def test_it_is_what_it_holds() -> None:
@@ -157,6 +158,34 @@ def test_the_fallback_itself_is_not_replaced_when_it_fails() -> None:
     with pytest.raises(InferenceError, match="device is lost"):
         backend.infer(X)
     assert len(opened) == 1
+
+
+class OnDevice(Named):
+    """Reads device memory too, until it fails."""
+
+    fails = False
+
+    def infer_device(self, pointers: Mapping[str, int], batch: int) -> dict[str, Array]:
+        assert pointers == {"x": 4096}
+        if self.fails:
+            raise InferenceError("the device is lost: restart it")
+        return {"y": np.ones((batch, 1), np.float32)}
+
+
+def test_device_memory_is_read_for_as_long_as_the_runtime_that_answers_can() -> None:
+    told: list[RuntimeChange] = []
+    first = OnDevice("gpu", giving(1))
+    backend = swappable(first, told, lambda: Named("cpu", giving(3)))
+    infer = backend.infer_device
+    assert infer is not None
+    assert infer({"x": 4096}, 2)["y"].shape == (2, 1)
+    first.fails = True
+    with pytest.raises(InferenceError, match="device is lost"):
+        infer({"x": 4096}, 2)
+    assert [change.reason for change in told] == ["failed"]
+    assert (backend.infer_device, value_of(backend)) == (None, 3)
+    with pytest.raises(InferenceError, match="reads no device memory"):
+        infer({"x": 4096}, 2)
 
 
 def test_without_a_fallback_a_failure_is_the_callers() -> None:

@@ -1,0 +1,199 @@
+"""``unmask bench``: what was asked for is measured, printed, and written as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from stream.benchmark.comparison import compare
+from stream.benchmark.cpu import Meter
+from stream.benchmark.growth import curves_json, draw_chart, grow
+from stream.benchmark.observations import is_carried, largest, rounded
+from stream.benchmark.report import process_lines, process_table, stall_table, streams_table
+from stream.benchmark.trial import (
+    CAMERA_FPS,
+    WARM_UP_S,
+    TrialOrder,
+    TrialResult,
+    cameras,
+    metered_parts,
+    run_trial,
+    watching,
+)
+from stream.config import AppConfig
+from stream.demo.clip import ensure_clip
+from stream.errors import OutputError, UsageError
+from stream.gst.clip_making import ClipShape, ensure_shaped
+from stream.parts import Parts
+
+SCHEMA = 1
+"""Counts up when a key of the JSON changes its meaning."""
+MOST_STREAMS = 64
+SEARCH_S = 6.0
+"""Length of a trial while the largest number is searched; it is measured again at full length."""
+WIDE = 140
+CLIPS = Path("build/bench")
+
+
+@dataclass(frozen=True)
+class BenchOrder:
+    """What ``unmask bench`` is asked for."""
+
+    config: AppConfig
+    streams: int | None = 1
+    """None searches for the largest number."""
+    mode: str = "score"
+    seconds: float = 20.0
+    clip: Path = Path("demo/clip.mp4")
+    backend: str | None = None
+    """What runs the model; None leaves it to the configuration."""
+    json: Path | None = None
+    stall: bool = False
+    compare: bool = False
+    grow: bool = False
+
+
+def run_bench(order: BenchOrder, *, console: Console | None = None) -> int:
+    """Measure and report. Raises UnmaskError when something cannot be measured."""
+    console = console or _console()
+    _check(order)
+    _check_clip(order, console)
+    report: dict[str, Any] = {"schema": SCHEMA, "mode": order.mode, "camera_fps": CAMERA_FPS}
+    order = replace(order, config=_with_backend(order.config, order.backend))
+    with metered_parts(order.config) as (parts, meter):
+        report |= {"model": parts.model.spec.name, "backend": parts.scorer.backend_name}
+        bench = _Bench(order, ensure_shaped(order.clip, CLIPS, ClipShape()), parts, meter, console)
+        report |= rounded(bench.measured())
+    if order.json is not None:
+        _write(order.json, report)
+    return 0
+
+
+def _console() -> Console:
+    """Tables are wide; a pipe has no width of its own."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
+
+
+def _check(order: BenchOrder) -> None:
+    if order.stall and (order.streams is None or order.streams < 2):
+        raise UsageError("--stall freezes one camera and looks at the others: give --streams 2 or more")
+    if sum((order.stall, order.compare, order.grow)) > 1:
+        raise UsageError("--stall, --compare and --grow are measured one at a time: give one of them")
+
+
+def _check_clip(order: BenchOrder, console: Console) -> None:
+    """The demo's clip is made when it is the one to use and is not there."""
+    if order.clip == BenchOrder.clip and not order.clip.is_file():
+        console.print("making the demo's clip")
+        ensure_clip(order.clip)
+
+
+def _with_backend(config: AppConfig, backend: str | None) -> AppConfig:
+    """An unknown one is refused by the catalog, which knows those of this machine."""
+    if backend is None:
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"backend": backend})})
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; give another path") from error
+
+
+class _Bench:
+    """One command's measurements on one set of parts."""
+
+    def __init__(self, order: BenchOrder, clip: Path, parts: Parts, meter: Meter, console: Console) -> None:
+        self._order, self._clip, self._parts, self._meter, self._console = order, clip, parts, meter, console
+
+    def measured(self) -> dict[str, Any]:
+        if self._order.compare:
+            return self._compared()
+        if self._order.grow:
+            return self._grown()
+        if self._order.stall:
+            return self._stalled(self._order.streams or 2)
+        count = self._order.streams if self._order.streams is not None else self._search()
+        if not count:
+            return {"largest": 0}
+        result = self._trial(count, self._order.seconds)
+        self._show(result)
+        found = {"largest": count} if self._order.streams is None else {}
+        return {**found, "carried": is_carried(result.streams, CAMERA_FPS), "trial": as_json(result)}
+
+    def _compared(self) -> dict[str, Any]:
+        video_s = min(self._order.seconds, ClipShape.seconds)
+        clip = ensure_shaped(self._order.clip, CLIPS, ClipShape(seconds=video_s))
+        return {"compare": compare(clip, self._parts, self._order.config, self._console)}
+
+    def _grown(self) -> dict[str, Any]:
+        """The chart lies beside the JSON, or among the benchmark's clips."""
+
+        def trial(wanted: TrialOrder, clip: Path) -> TrialResult:
+            return run_trial(wanted, clip, self._parts, self._meter, self._order.config)
+
+        order = self._order
+        curves = grow(order.clip, CLIPS, order.seconds, order.mode, trial, self._console)
+        chart = (order.json or CLIPS / "growth").with_suffix(".png")
+        draw_chart(curves, chart)
+        self._console.print(f"chart: {chart}")
+        return {"grow": curves_json(curves)}
+
+    def _trial(self, count: int, seconds: float) -> TrialResult:
+        order = TrialOrder(count, self._order.mode, seconds)
+        return run_trial(order, self._clip, self._parts, self._meter, self._order.config)
+
+    def _search(self) -> int:
+        count = largest(self._carries, MOST_STREAMS)
+        self._console.print(f"largest number of streams: {count}, if no longer trial says otherwise")
+        return count
+
+    def _carries(self, count: int) -> bool:
+        result = self._trial(count, min(SEARCH_S, self._order.seconds))
+        carried = is_carried(result.streams, CAMERA_FPS)
+        self._console.print(f"{count} streams: {'carried' if carried else 'too many'}")
+        return carried
+
+    def _show(self, result: TrialResult) -> None:
+        title = f"{len(result.streams)} x 720p25, {result.mode}, {result.seconds:.0f} s"
+        self._console.print(streams_table(result, title))
+        self._console.print(process_table(result, "process"))
+        for line in process_lines(result):
+            self._console.print(line)
+        verdict = "kept" if is_carried(result.streams, CAMERA_FPS) else "not kept"
+        self._console.print(f"latency bound and full rate: {verdict}")
+
+    def _stalled(self, count: int) -> dict[str, Any]:
+        """The last camera has a process of its own, which is stopped half-way."""
+        order = TrialOrder(count, self._order.mode, self._order.seconds)
+        with (
+            cameras(self._clip, count - 1) as others,
+            cameras(self._clip, 1) as victim,
+            watching([*others.urls, *victim.urls], order, self._parts, self._order.config) as run,
+        ):
+            run.wait_until_playing()
+            time.sleep(WARM_UP_S)
+            before = run.measure(order.seconds, self._meter, [others.process])
+            drops, begin_ns = Counter(run.recorder.drops), time.monotonic_ns()
+            victim.freeze()
+            time.sleep(order.seconds)
+            span_ns = (begin_ns, time.monotonic_ns())
+            during = [run.numbers(name, drops, span_ns) for name in run.names]
+            state = run.recorder.state[during[-1].name]  # type: ignore[index]
+        self._console.print(stall_table(before.streams, during, during[-1].name))
+        self._console.print(f"{during[-1].name} at the end: {state.value}")
+        return {"before": list(before.streams), "during": during, "frozen": during[-1].name, "state": state.value}
+
+
+def as_json(result: TrialResult) -> dict[str, Any]:
+    made: dict[str, Any] = rounded(result)
+    return {**made, "cpu_outside_per_stream": round(result.cpu_outside, 4)}

@@ -1,0 +1,84 @@
+"""``unmask bench`` end to end, for a second or two each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
+
+from stream.cli import main
+
+STREAM_KEYS = {
+    "name",
+    "fps",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "gap_p99_frames",
+    "gap_max_frames",
+    "scores_per_s",
+    "score_age_p95_ms",
+    "video_drops",
+    "analysis_skips",
+}
+
+
+def bench(clip: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[str, Any]:
+    """Its JSON; clips that it makes lie beside ``clip``."""
+    report = clip.parent / "report.json"
+    monkeypatch.setattr("stream.benchmark.run.CLIPS", clip.parent)
+    for module in ("run", "trial"):
+        monkeypatch.setattr(f"stream.benchmark.{module}.WARM_UP_S", 1.5)
+    assert main(["bench", "--clip", str(clip), "--json", str(report), *options]) == 0
+    loaded: dict[str, Any] = json.loads(report.read_text())
+    return loaded
+
+
+@pytest.mark.parametrize("mode", ["score", "restream"])
+def test_streams_are_measured_one_by_one(face_clip: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    report = bench(face_clip, monkeypatch, "--streams", "2", "--mode", mode, "--seconds", "1")
+    assert (report["schema"], report["mode"], report["model"]) == (1, mode, "lite0-gru")
+    trial = report["trial"]
+    assert [set(stream) for stream in trial["streams"]] == [STREAM_KEYS] * 2
+    assert [stream["name"] for stream in trial["streams"]] == ["camera-1", "camera-2"]
+    assert all(stream["fps"] > 0 and stream["scores_per_s"] > 0 for stream in trial["streams"])
+    assert trial["cpu"] >= trial["cpu_inference"] > 0
+    assert trial["camera_cpu"] > 0
+    assert ("encode" in trial["stages"]) is (mode == "restream")
+
+
+def test_a_frozen_camera_is_told_from_the_others(face_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = bench(face_clip, monkeypatch, "--streams", "2", "--stall", "--seconds", "1")
+    assert report["frozen"] == "camera-2"
+    alive, frozen = report["during"]
+    assert alive["fps"] > frozen["fps"]
+    assert alive["scores_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--streams", "0"], 2, "not above 0"),
+        (["--streams", "many"], 2, "many"),
+        (["--mode", "paint"], 2, "paint"),
+        (["--seconds", "0"], 2, "not above 0"),
+        (["--stall", "--compare"], 2, "not allowed"),
+        (["--stall"], 2, "--streams 2"),
+        (["--clip", "none.mp4"], 4, "no file at none.mp4"),
+        (["--backend", "nosuch"], 3, "nosuch"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(
+    options: list[str], code: int, told: str, face_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = [] if "--clip" in options else ["--clip", str(face_clip)]
+    try:
+        found = main(["bench", *chosen, *options])
+    except SystemExit as error:
+        found = int(str(error.code))
+    assert found == code
+    assert told in capsys.readouterr().err
