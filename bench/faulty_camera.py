@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PATH = "/camera"
 X264 = "x264enc key-int-max=10 tune=zerolatency speed-preset=ultrafast threads=1 bitrate=500"
 H264_PAY = "h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
-PASSWORD_VARIABLE = "FAULTY_CAMERA_PASSWORD"  # noqa: S105 - a variable's name
+PASSWORD_VARIABLE = "FAULTY_CAMERA_PASSWORD"
 
 
 def raw(pattern: str, *, width: int = 320, height: int = 240, rate: int = 25) -> str:
@@ -58,11 +58,16 @@ class FaultyCamera:
         self, launch: str, *, port: int = 0, login: Login | None = None, certificate: Path | None = None
     ) -> None:
         """``certificate``: a PEM file with key: serves rtsps. Returns when it can be connected to."""
+        self._login, self._certificate = login, certificate
+        self._process = self._start(launch, port)
+
+    def _start(self, launch: str, port: int) -> subprocess.Popen[str]:
+        login, certificate = self._login, self._certificate
         options = ["--port", str(port)]
         options += [] if login is None else ["--user", login.user]
         options += [] if certificate is None else ["--certificate", str(certificate)]
         secret = {} if login is None else {PASSWORD_VARIABLE: login.password}
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "bench.faulty_camera", launch, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,9 +75,9 @@ class FaultyCamera:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), **secret},
         )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-        self._is_frozen = False
+        assert process.stdout is not None
+        self.url = process.stdout.readline().strip()
+        return process
 
     @property
     def port(self) -> int:
@@ -94,16 +99,20 @@ class FaultyCamera:
         self._tell(do="shift", ns=round(seconds * 1e9))
 
     def freeze(self) -> None:
-        self._is_frozen = True
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self._is_frozen = False
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def start_again(self, launch: str) -> None:
+        """At the same address, in a new process."""
+        port = self.port
+        self.close()
+        self._process = self._start(launch, port)
 
     def close(self) -> None:
         self.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 import urllib.request
@@ -114,7 +116,7 @@ class Witness(SilentObserver):
 
     def longest_gap_s(self, since_s: float, stream: str = BESIDE) -> float:
         times = [since_s, *(at for at in self.arrived_s[stream] if at > since_s)]
-        return max((later - sooner for sooner, later in zip(times, times[1:], strict=False)), default=float("inf"))
+        return float(np.diff(times).max()) if len(times) > 1 else float("inf")
 
 
 class Watching:
@@ -176,7 +178,9 @@ def scraped(url: str) -> Mapping[tuple[str, frozenset[tuple[str, str]]], float]:
     text = urllib.request.urlopen(url, timeout=30).read().decode()
     families = text_string_to_metric_families(text)
     return {
-        (sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
     }
 
 
@@ -230,13 +234,10 @@ def check_beside_went_on(run: Watching, since_s: float) -> None:
 
 def write_certificate(folder: Path) -> Path | None:
     """A self-signed certificate with its key; None without the openssl command."""
-    import shutil
-    import subprocess
-
     if shutil.which("openssl") is None:
         return None
     made, key = folder / "certificate.pem", folder / "key.pem"
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=somebody.else".split()
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=somebody.else"]
     subprocess.run(["openssl", *words, "-keyout", key, "-out", made], check=True, capture_output=True)
     made.write_text(made.read_text() + key.read_text())
     return made
