@@ -18,7 +18,7 @@ from tests.stream.sources.video_parts import Footprint, need_gst, wait_until
 
 need_gst()
 
-from bench.faulty_camera import FaultyCamera, Login, picture, raw  # noqa: E402
+from bench.faulty_camera import X264, FaultyCamera, Login, picture, raw  # noqa: E402
 from stream.types import StreamState  # noqa: E402
 from tests.stream.faults.relay import Mute, Relay, refused_port  # noqa: E402
 from tests.stream.faults.rig import (  # noqa: E402
@@ -215,8 +215,7 @@ def test_a_jump_in_the_cameras_time_is_a_cut_or_nothing_at_all(seconds: float) -
 UNUSUAL = {
     "B-frames": picture("black", encoder=B_FRAMES),
     "SPS and PPS only in the SDP": picture("black", encoder=AVC, pay="rtph264pay name=pay0 pt=96 config-interval=0"),
-    "audio first": f"( {SOUND} {raw('black')} ! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=10 "
-    "! rtph264pay name=pay1 pt=96 config-interval=-1 )",
+    "audio first": f"( {SOUND} {raw('black')} ! {X264} ! rtph264pay name=pay1 pt=96 config-interval=-1 )",
 }
 
 
@@ -234,10 +233,7 @@ def test_an_unusual_camera_plays_without_a_cut(launch: str) -> None:
 
 def _through(element: str) -> str:
     """The camera's packets go through an element that harms them."""
-    encoder = "x264enc key-int-max=10 tune=zerolatency speed-preset=ultrafast threads=1 bitrate=500"
-    return (
-        f"( {raw('black')} ! {encoder} ! h264parse ! rtph264pay name=pay pt=96 mtu=300 config-interval=-1 ! {element} )"
-    )
+    return f"( {raw('black')} ! {X264} ! h264parse ! rtph264pay name=pay pt=96 mtu=300 config-interval=-1 ! {element} )"
 
 
 BAD_NETWORKS = {
