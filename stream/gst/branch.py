@@ -59,6 +59,7 @@ class Branch:
     """Set when a branch did not finish in time: nobody waits for room any more. Shared by branches that feed each
     other, since the thread that one of them must join may wait in the next."""
     _caps: Any = None
+    _handler: int | None = None
     _failed: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
     _closed: threading.Event = field(default_factory=threading.Event)
@@ -71,7 +72,7 @@ class Branch:
         sink = self.pipeline.get_by_name("out")
         if sink is not None:
             sink.set_property("emit-signals", True)
-            sink.connect("new-sample", self._on_sample)
+            self._handler = sink.connect("new-sample", self._on_sample)
         self.pipeline.get_bus().set_sync_handler(self._on_message)
 
     @property
@@ -130,6 +131,10 @@ class Branch:
     def _set_null(self) -> None:
         self.pipeline.set_state(Gst.State.NULL)
         self.pipeline.get_bus().set_sync_handler(None)
+        self.pipeline.get_bus().set_flushing(True)
+        if self._handler is not None:  # it holds this branch, which holds the pipeline: neither would ever be freed
+            self.pipeline.get_by_name("out").disconnect(self._handler)
+            self._handler = None
 
     def _set_caps(self, caps: Any) -> None:
         self._caps = caps
@@ -151,13 +156,19 @@ class Branch:
             return Gst.FlowReturn.ERROR
         return Gst.FlowReturn.OK
 
-    def _on_message(self, _bus: Any, message: Any) -> Any:
-        """On whichever thread posts: only marks what happened."""
+    def _on_message(self, bus: Any, message: Any) -> Any:
+        """On whichever thread posts: only marks what happened.
+
+        A handler that drops a message must free it (gstbus.h, GstBusSyncHandler), which Python cannot: it would keep
+        its element, and that one the pipeline. So each is passed on to the bus, and taken off it with the next.
+        """
+        while bus.pop() is not None:
+            pass
         if message.type == Gst.MessageType.EOS:
             self._ended.set()
         elif message.type == Gst.MessageType.ERROR and not self._failed.is_set():
             self._fail(self.hooks.error_from(*message.parse_error()))
-        return Gst.BusSyncReply.DROP
+        return Gst.BusSyncReply.PASS
 
     def _fail(self, error: OutputError) -> None:
         self._failed.set()
