@@ -42,8 +42,9 @@ from tests.stream.test_watch_process import Unmask, frames_in  # noqa: E402
 @pytest.fixture(scope="module", autouse=True)
 def _what_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("warm")
-    with watching(beside(), restream={"enabled": True, "port": 0}, save=folder / "{name}.mp4") as run:
-        run.await_scores(BESIDE)
+    outputs = {"restream": {"enabled": True, "port": 0}, "save": folder / "{name}.mp4"}
+    with FaultyCamera(picture("black")) as camera, watching(camera_at(camera.url), beside(), **outputs) as run:
+        run.await_scores()
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +68,11 @@ def test_a_full_disk_ends_the_scores_and_not_the_watching() -> None:
 
 def test_a_recording_that_may_not_grow_ends_alone() -> None:
     with watching(beside(), StreamConfig(source="test:snow", name=CAMERA, save=Path("/dev/full"))) as run:
+        since_s = time.monotonic()
         run.await_scores(BESIDE, more=5)
-        assert run.failure is None
+        check_beside_went_on(run, since_s)
+    assert run.result is not None
+    assert run.result.exit_code == 5
 
 
 @contextmanager
