@@ -159,7 +159,7 @@ def _shift(camera: FaultyCamera, chance: random.Random, _: threading.Event) -> N
     camera.shift(chance.uniform(-20.0, 20.0))
 
 
-def _flap(camera: FaultyCamera, _: random.Random, stop: threading.Event) -> None:
+def _flap(camera: FaultyCamera, __: random.Random, stop: threading.Event) -> None:
     for _ in range(3):
         camera.hang_up()
         stop.wait(1.0)

@@ -95,6 +95,13 @@ def check_all(run: Watching, since_s: float) -> None:
     check_beside_went_on(run, since_s)
 
 
+def test_a_window_of_before_and_after_would_be_noticed() -> None:
+    """What the rule is worth: here nothing was lost, so windows rightly hold both."""
+    with stage() as on:
+        on.camera.change("src", "pattern", "white")
+        wait_until(lambda: on.run.model.mixed > 0, "a window of black and white")
+
+
 # A camera that plays, is lost, and comes back
 
 
