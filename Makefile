@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test lint types tests engines bench gpu-check clean
+.PHONY: help demo test lint types tests engines bench soak gpu-check clean
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -33,6 +33,10 @@ engines:         ## build engines for this machine
 bench: demo/clip.mp4  ## measure the live path and the overlay on this machine
 	@$(PYTHON) -m bench.overlay
 	@$(PYTHON) -m bench.live
+
+soak:            ## watch failing cameras for MINUTES=30 and see whether anything grows
+	@tools/setup.sh test
+	@$(PYTHON) -m bench.soak --minutes $(or $(MINUTES),30)
 
 gpu-check:       ## check all that needs a GPU, as one table (REQUIRE_GPU=1: a skipped row fails)
 	@tools/setup.sh test

@@ -19,6 +19,7 @@ SOURCE_REASONS = (
     "stalled",
     "unauthorized",
     "not_found",
+    "untrusted",
     "refused",
     "timeout",
     "pts_jump",

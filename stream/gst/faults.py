@@ -39,6 +39,10 @@ class GstError:
 NO_VIDEO = Fault("error", "has no video in it: give a file or stream with a picture")
 CUT_OFF = Fault("error", "was cut off before it was finished (its index is missing): copy or record it again")
 END = Fault("eos", "the source ended the stream")
+UNTRUSTED = Fault(
+    "untrusted",
+    "shows a certificate that nobody vouches for: add its issuer with update-ca-certificates, or check the address",
+)
 NOT_STARTED = Fault("error", "cannot be opened: run 'unmask doctor' to see what is missing")
 
 

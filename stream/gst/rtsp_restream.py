@@ -37,6 +37,8 @@ class _Feed:
     source: Any
     has_key_frame: bool = False
     is_held: bool = False
+    handlers: list[int] = field(default_factory=list)
+    """Of the media; they hold this feed, which holds the media: until they go, neither is freed."""
 
 
 class RtspRestream:
@@ -71,6 +73,7 @@ class RtspRestream:
             feeds, self._feeds = tuple(self._feeds), []
         for feed in feeds:
             feed.media.unprepare()
+            self._forget(feed)
         self._server.give_back(self._path)
 
     def _factory(self) -> Any:
@@ -87,8 +90,10 @@ class RtspRestream:
         if self._caps is not None:
             source.set_property("caps", self._caps)
         feed = _Feed(media, source)
-        media.connect("prepared", _keep_prepared, feed)
-        media.connect("unprepared", lambda _media: self._forget(feed))
+        feed.handlers += [
+            media.connect("prepared", _keep_prepared, feed),
+            media.connect("unprepared", lambda _media: self._forget(feed)),
+        ]
         with self._lock:
             self._feeds.append(feed)
         self._on_client()
@@ -97,6 +102,9 @@ class RtspRestream:
         with self._lock:
             if feed in self._feeds:
                 self._feeds.remove(feed)
+            handlers, feed.handlers = feed.handlers, []
+        for handler in handlers:
+            feed.media.disconnect(handler)
 
 
 def _keep_prepared(media: Any, feed: _Feed) -> None:
@@ -130,6 +138,8 @@ class _SharedServer:
     port: int
     key: tuple[str, int]
     source_id: int
+    handler: int = 0
+    """Of the server; it holds this record, which holds the server."""
     wishes: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Path -> what to call when a client wants to play."""
 
@@ -151,7 +161,7 @@ class _SharedServer:
             raise OutputError(f"cannot serve RTSP on {host}:{port}: the port is taken; choose another restream port")
         bound = server.get_bound_port()
         shared = cls(server, loop, host, bound, (host, bound), source_id)
-        server.connect("client-connected", shared._on_client)
+        shared.handler = server.connect("client-connected", shared._on_client)
         _SERVERS[shared.key] = shared
         return shared
 
@@ -173,6 +183,7 @@ class _SharedServer:
         source = self.loop.context.find_source_by_id(self.source_id)
         if source is not None:
             source.destroy()
+        self.server.disconnect(self.handler)
         self.loop.stop()
 
     def _on_client(self, _server: Any, client: Any) -> None:

@@ -24,6 +24,7 @@ from stream.gst.faults import (  # noqa: E402
     END,
     NO_VIDEO,
     NOT_STARTED,
+    UNTRUSTED,
     Fault,
     GstError,
     fault_from_error,
@@ -100,7 +101,7 @@ class GstSession:
         self._pipeline: Any = _parsed(launch.text)
         self._sink: Any = self._pipeline.get_by_name("frames")
         self._connect(self._pipeline, "deep-element-added", self._on_element)
-        self._is_pictureless = False
+        self._is_pictureless = self._is_untrusted = False
         self._has_started = True
         self._demuxers: list[Any] = []
         self._untold_since_s: float | None = None
@@ -171,6 +172,8 @@ class GstSession:
         return self._sink.get_static_pad("sink").get_current_caps() is not None
 
     def _translated(self, error: GstError) -> Fault:
+        if self._is_untrusted:
+            return UNTRUSTED  # GStreamer's own words are those of a host that does not answer
         if "not-linked" in error.debug and not self._has_video:
             return NO_VIDEO
         return fault_from_error(error)
@@ -192,6 +195,13 @@ class GstSession:
             self._connect(source, "source-setup", lambda _, fetcher: _log_in(fetcher, launch))
         if GObject.signal_lookup("select-stream", source):
             self._connect(source, "select-stream", _is_video_stream)
+        if GObject.signal_lookup("accept-certificate", source):
+            self._connect(source, "accept-certificate", self._on_bad_certificate)
+
+    def _on_bad_certificate(self, *_: Any) -> bool:
+        """rtspsrc asks what to do with a certificate that does not hold: never take it, and remember why."""
+        self._is_untrusted = True
+        return False
 
     def _on_all_pads(self, decode: Any) -> None:
         """Sound alone may neither fail nor end: nothing is linked that could tell."""

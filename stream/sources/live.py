@@ -27,7 +27,7 @@ OpenSession = Callable[[Callable[[Any], None], Callable[[float], None]], Session
 POLL_S = 0.05
 """How often the supervisor asks the bus and looks at the time of the last frame."""
 CLOSE_TIMEOUT_S = 10.0
-SLOW_REASONS = ("unauthorized", "not_found")
+SLOW_REASONS = ("unauthorized", "not_found", "untrusted")
 """Trying these again soon helps nobody and may lock the account."""
 STALLED = Fault("stalled", "sends no more pictures: check the camera and the network")
 SILENT = Fault("timeout", "sends no picture: check the camera")

@@ -31,6 +31,7 @@ from stream.gst.session import element_runs  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
 from tests.stream.overlay.scenes import face_of, scene_of  # noqa: E402
+from tests.stream.sources.video_parts import Footprint  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 SCENE = scene_of(face_of((40.0, 60.0, 100.0, 110.0)))
@@ -175,6 +176,23 @@ def test_closing_twice_or_without_a_frame_leaves_nothing_behind(tmp_path: Path) 
     assert errors == []
     assert not (tmp_path / "out.mp4").exists()
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("used", ["save", "restream"])
+def test_ten_outputs_leave_no_thread_and_no_descriptor(tmp_path: Path, used: str) -> None:
+    frames = list(samples(3))
+
+    def once() -> None:
+        with output(**{used: tmp_path / "out.mp4" if used == "save" else Restream(port=0)}) as (opened, errors):
+            for frame in frames:
+                opened.push(frame, 0)
+        assert errors == []
+
+    once()
+    before = Footprint()
+    for _ in range(10):
+        once()
+    before.check()
 
 
 def test_frames_after_closing_are_counted_as_dropped(tmp_path: Path) -> None:

@@ -271,6 +271,6 @@ def test_waits_double_up_to_the_limit_and_chance_only_shortens_them(failures: in
     assert 0.7 * full_s - 1e-9 <= wait_s <= full_s
 
 
-@pytest.mark.parametrize("reason", ["unauthorized", "not_found"])
+@pytest.mark.parametrize("reason", ["unauthorized", "not_found", "untrusted"])
 def test_a_refused_password_or_path_is_tried_slowly_from_the_start(reason: str) -> None:
     assert RetryPolicy().wait_s(1, reason, 0.0) == RetryPolicy().longest_s

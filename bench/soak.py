@@ -1,0 +1,331 @@
+"""Streams, faults and time: does anything grow? Memory, descriptors, threads and the age of scores over a long run.
+
+    .venv/bin/python -m bench.soak [--minutes 30] [--streams 4] [--seed N] [--json FILE]
+
+Every camera is a process of its own that is killed, frozen, hung up on, garbled, resized and shifted in time, as the
+seed says; the whole application watches them all with a model that costs nothing. Each slope is given an hour, with
+twice its standard error as noise; the exit code is 1 when one grows beyond its noise and its allowance, or a stream
+never came back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.faulty_camera import FaultyCamera, picture
+from bench.live import FixedFace, free_parts
+from engines.runtime.ports import Array
+from stream.app import watch
+from stream.config import AppConfig, MetricsConfig, QualityConfig, RetryConfig, StreamConfig
+from stream.observers import SilentObserver
+from stream.parts import Parts
+from stream.types import Scene, StreamName, StreamState
+
+SAMPLE_EVERY_S = 1.0
+SETTLED = 0.25
+"""The first quarter warms caches and pools up and is left out of the slopes."""
+FAULT_EVERY_S = (2.0, 6.0)
+BACK_WITHIN_S = 30.0
+SIZES = ((320, 240), (480, 360), (640, 360))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the process held at one moment."""
+
+    at_s: float
+    rss_mb: float
+    descriptors: int
+    threads: int
+    age_ms: float
+    """Of the scores of the last second, median; NaN without any."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How one measure changes, with what chance alone could make of it."""
+
+    name: str
+    per_hour: float
+    noise_per_hour: float
+    """Twice the standard error, neighbouring samples taken as alike as they are."""
+    spread: float
+    """Standard deviation of the samples."""
+    level: float
+    """Mean of the samples."""
+    allowed_per_hour: float
+
+    @property
+    def grows(self) -> bool:
+        return self.per_hour - self.noise_per_hour > self.allowed_per_hour
+
+
+@dataclass
+class Witness(SilentObserver):
+    """Ages of scores and states of streams; an Observer and a Sink."""
+
+    ages_ms: list[float] = field(default_factory=list)
+    states: dict[str, StreamState] = field(default_factory=dict)
+    losses: int = 0
+    scored: int = 0
+
+    def stream_state(self, stream: StreamName, state: StreamState) -> None:
+        self.states[stream] = state
+
+    def reconnected(self, stream: StreamName, reason: str) -> None:  # noqa: ARG002 - the protocol's signature
+        self.losses += 1
+
+    def window_scored(self, *_: object) -> None:
+        self.scored += 1
+
+    def publish(self, scene: Scene) -> None:
+        if scene.captured_ns and scene.state is StreamState.PLAYING and scene.faces:
+            self.ages_ms.append((scene.published_ns - scene.captured_ns) / 1e6)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def slope_of(name: str, at_s: Sequence[float], values: Sequence[float], allowed_per_hour: float) -> Slope:
+    """Least squares; the error counts only independent samples, by the residuals' lag-1 autocorrelation."""
+    known = [(at, value) for at, value in zip(at_s, values, strict=True) if np.isfinite(value)]
+    if len(known) < 3:
+        return Slope(name, 0.0, float("inf"), 0.0, float("nan"), allowed_per_hour)
+    hours, samples = np.array([at / 3600 for at, _ in known]), np.array([value for _, value in known])
+    rise, start = np.polyfit(hours, samples, 1)
+    error = _standard_error(hours, samples - (rise * hours + start))
+    return Slope(name, float(rise), 2 * error, float(samples.std()), float(samples.mean()), allowed_per_hour)
+
+
+def _standard_error(hours: Array, residuals: Array) -> float:
+    alike = np.corrcoef(residuals[:-1], residuals[1:])[0, 1] if residuals.std() > 0 else 0.0
+    share = max(0.01, (1 - alike) / (1 + alike))
+    count = max(3.0, len(hours) * share)
+    return float(residuals.std() / (hours.std() * np.sqrt(count - 2)))
+
+
+ALLOWED_PER_HOUR = {"rss_mb": 5.0, "descriptors": 2.0, "threads": 2.0, "age_ms": 5.0}
+"""Growth that no night would notice."""
+
+
+def slopes(samples: Sequence[Sample]) -> list[Slope]:
+    settled = samples[round(len(samples) * SETTLED) :]
+    at_s = [sample.at_s for sample in settled]
+    return [
+        slope_of(name, at_s, [getattr(sample, name) for sample in settled], allowed)
+        for name, allowed in ALLOWED_PER_HOUR.items()
+    ]
+
+
+Fault = Callable[[FaultyCamera, random.Random, threading.Event], None]
+
+
+def _kill(camera: FaultyCamera, chance: random.Random, stop: threading.Event) -> None:
+    camera.kill()
+    stop.wait(chance.uniform(0.0, 3.0))
+    camera.start_again(picture("ball"))
+
+
+def _freeze(camera: FaultyCamera, chance: random.Random, stop: threading.Event) -> None:
+    camera.freeze()
+    stop.wait(chance.uniform(0.5, 4.0))
+    camera.thaw()
+
+
+def _hang_up(camera: FaultyCamera, _: random.Random, __: threading.Event) -> None:
+    camera.hang_up()
+
+
+def _resize(camera: FaultyCamera, chance: random.Random, _: threading.Event) -> None:
+    width, height = chance.choice(SIZES)
+    camera.change("caps", "caps", f"video/x-raw,format=I420,width={width},height={height},framerate=25/1")
+
+
+def _shift(camera: FaultyCamera, chance: random.Random, _: threading.Event) -> None:
+    camera.shift(chance.uniform(-20.0, 20.0))
+
+
+def _flap(camera: FaultyCamera, __: random.Random, stop: threading.Event) -> None:
+    for _ in range(3):
+        camera.hang_up()
+        stop.wait(1.0)
+
+
+def _other_codec(camera: FaultyCamera, chance: random.Random, stop: threading.Event) -> None:
+    camera.launch(picture("ball", encoder="jpegenc", pay="rtpjpegpay name=pay0 pt=26"))
+    stop.wait(chance.uniform(2.0, 4.0))
+    camera.launch(picture("ball"))
+
+
+FAULTS: dict[str, Fault] = {
+    "killed": _kill,
+    "frozen": _freeze,
+    "hung up": _hang_up,
+    "resized": _resize,
+    "time shifted": _shift,
+    "flapping": _flap,
+    "other codec": _other_codec,
+}
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What a soak found."""
+
+    seed: int
+    minutes: float
+    streams: int
+    faults: dict[str, int]
+    losses: int
+    scored: int
+    missing: tuple[str, ...]
+    """Streams that did not play again at the end."""
+    slopes: tuple[Slope, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.missing and not any(slope.grows for slope in self.slopes)
+
+
+class _Soak:
+    """Cameras, the application on a thread, somebody who breaks things, and the samples."""
+
+    def __init__(self, seed: int, minutes: float, streams: int) -> None:
+        self._seed, self._minutes, self._streams = seed, minutes, streams
+        self._witness, self._stop, self._calm = Witness(), threading.Event(), threading.Event()
+        self._faults = dict.fromkeys(FAULTS, 0)
+        self._failure: BaseException | None = None
+
+    def run(self) -> Soaked:
+        with ExitStack() as closing:
+            cameras = [closing.enter_context(FaultyCamera(picture("ball"))) for _ in range(self._streams)]
+            watching = threading.Thread(target=self._watch, args=(_config(cameras),))
+            breaking = [
+                threading.Thread(target=self._break, args=(camera, random.Random(self._seed * 1000 + index)))
+                for index, camera in enumerate(cameras[1:])  # the first is never touched
+            ]
+            for thread in (watching, *breaking):
+                thread.start()
+            samples = self._sample()
+            self._calm.set()
+            for thread in breaking:
+                thread.join()
+            missing = self._missing()
+            self._stop.set()
+            watching.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._result(samples, missing)
+
+    def _result(self, samples: Sequence[Sample], missing: tuple[str, ...]) -> Soaked:
+        told = self._witness
+        return Soaked(
+            self._seed,
+            self._minutes,
+            self._streams,
+            self._faults,
+            told.losses,
+            told.scored,
+            missing,
+            tuple(slopes(samples)),
+        )
+
+    def _watch(self, config: AppConfig) -> None:
+        free = free_parts()
+        parts = Parts(free.model, FixedFace(), free.scorer)
+        try:
+            watch(config, stop=self._stop, parts=parts, sinks=[self._witness], observers=[self._witness])
+        except BaseException as error:  # top of the thread: raised again by run()
+            self._failure = error
+            self._stop.set()
+        finally:
+            parts.close()
+
+    def _break(self, camera: FaultyCamera, chance: random.Random) -> None:
+        while not self._calm.wait(chance.uniform(*FAULT_EVERY_S)) and not self._stop.is_set():
+            name = chance.choice(tuple(FAULTS))
+            self._faults[name] += 1
+            FAULTS[name](camera, chance, self._calm)
+
+    def _sample(self) -> list[Sample]:
+        samples, began_s = list[Sample](), time.monotonic()
+        while (at_s := time.monotonic() - began_s) < self._minutes * 60 and not self._stop.wait(SAMPLE_EVERY_S):
+            ages, self._witness.ages_ms = self._witness.ages_ms, []
+            samples.append(_now(at_s, ages))
+        return samples
+
+    def _missing(self) -> tuple[str, ...]:
+        deadline = time.monotonic() + BACK_WITHIN_S
+        while (away := self._away()) and time.monotonic() < deadline and not self._stop.is_set():
+            time.sleep(0.1)
+        return away
+
+    def _away(self) -> tuple[str, ...]:
+        return tuple(name for name, state in self._witness.states.items() if state is not StreamState.PLAYING)
+
+
+def _config(cameras: Sequence[FaultyCamera]) -> AppConfig:
+    return AppConfig(
+        streams=tuple(StreamConfig(source=camera.url, name=f"camera{n}") for n, camera in enumerate(cameras)),
+        display=False,
+        metrics=MetricsConfig(port=0),
+        quality=QualityConfig(min_sharpness=0.0, min_brightness=0.0),
+        retry=RetryConfig(first_s=0.2, longest_s=2.0, stalled_after_s=2.0),
+    )
+
+
+def _now(at_s: float, ages_ms: Sequence[float]) -> Sample:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    age_ms = float(np.median(ages_ms)) if ages_ms else float("nan")
+    return Sample(at_s, rss_mb, len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), age_ms)
+
+
+def soak(seed: int, minutes: float, streams: int = 4) -> Soaked:
+    """Raises what stopped the application, if anything did."""
+    return _Soak(seed, minutes, streams).run()
+
+
+def _table(result: Soaked) -> Table:
+    table = Table("measure", "mean", "spread", "slope an hour", "noise (2 s.e.)", "allowed", "")
+    for slope in result.slopes:
+        numbers = (slope.level, slope.spread, slope.per_hour, slope.noise_per_hour, slope.allowed_per_hour)
+        table.add_row(slope.name, *(f"{number:.2f}" for number in numbers), "GROWS" if slope.grows else "ok")
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description="Do faults make anything grow?")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--streams", type=int, default=4)
+    parser.add_argument("--seed", type=int, help="of the faults; a new one is made up and printed without it")
+    parser.add_argument("--json", type=Path, help="write the result here, too")
+    options = parser.parse_args(arguments)
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    console = Console()
+    console.print(f"seed {seed}, {options.minutes:g} minutes, {options.streams} streams")
+    result = soak(seed, options.minutes, options.streams)
+    console.print(_table(result))
+    console.print(f"faults: {result.faults}; losses and cuts: {result.losses}; windows scored: {result.scored}")
+    console.print(f"not back at the end: {', '.join(result.missing) or 'none'}")
+    if options.json is not None:
+        options.json.write_text(json.dumps(asdict(result), indent=1) + "\n")
+    return 0 if result.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
