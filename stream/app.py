@@ -44,6 +44,8 @@ class Started:
 
     metrics_url: str | None
     restream_urls: tuple[str, ...]
+    model: str
+    """What scores faces, on which runtime, and why on that one: one line."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
 
@@ -130,7 +132,8 @@ class _Run:
     @property
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
-        return Started(self._metrics_url, tuple(url for url in urls if url is not None), self._streams)
+        model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
+        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks

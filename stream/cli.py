@@ -358,6 +358,7 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _say_where(started: Started) -> None:
+    print(f"model: {started.model}", file=sys.stderr)
     if started.metrics_url is not None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
     for url in started.restream_urls:
