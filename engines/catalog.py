@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -192,6 +193,8 @@ class LoadedModel:
     """Why the backbone runs on what it runs on, in one line."""
     precision: str = "fp32"
     """Of the backbone."""
+    is_engine: bool = False
+    """Whether the backbone was built for this machine."""
 
     def close(self) -> None:
         self.backbone.close()
@@ -245,12 +248,16 @@ def open_model(
     verify_files(folder, spec, GRAPHS)
     backbone = _opened(spec, folder / BACKBONE_FILE, engines_root, backend, threads)
     head = _opened(spec, folder / HEAD_FILE, engines_root, AUTO, 1)
-    return LoadedModel(spec, backbone.backend, head.backend, backbone.why, backbone.precision)
+    return LoadedModel(spec, backbone.backend, head.backend, backbone.why, backbone.precision, backbone.is_engine)
 
 
 def graph_of(spec: ModelSpec, folder: Path, file: str) -> Graph:
     """One of a model's graphs, as engines are keyed by it."""
-    return Graph(spec.name, file, folder / file, spec.files[file])
+    judged_by = spec.model_dump_json(
+        include={"pixels", "positive_class", "calibration", "frame_calibration", "verdict"}
+    )
+    promise = hashlib.sha256(f"{judged_by} {spec.files.get(HEAD_FILE)}".encode()).hexdigest()[:16]
+    return Graph(spec.name, file, folder / file, spec.files[file], promise)
 
 
 def _without_weights(name: str) -> str:

@@ -31,6 +31,13 @@ class Graph:
     file: str
     source: Path | bytes
     sha256: str
+    promise: str = ""
+    """Digest of what its engines were judged by besides it: pixels, calibration, verdicts, head."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of its engines' keys."""
+        return (f"promise={self.promise}",) if self.promise else ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Opened:
     why: str
     """One line for people."""
     precision: str = "fp32"
+    is_engine: bool = False
+    """Whether it was built for this machine, rather than being the source graph."""
 
 
 def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: Path = BUILT) -> Opened:
@@ -57,7 +66,7 @@ def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: P
         except EngineError as error:
             log.warning("the %s engine of %s cannot be opened: %s", manifest.key.runtime, graph.model, error)
             continue
-        return Opened(opened, _why(manifest), manifest.key.precision)
+        return Opened(opened, _why(manifest), manifest.key.precision, is_engine=True)
     return _open_source(graph, ALWAYS if backend == AUTO else backend, threads)
 
 
@@ -68,7 +77,7 @@ def engines_here(graph: Graph, root: Path = BUILT, backend: str = AUTO) -> list[
         for folder, manifest in manifests_under(root / graph.model)
         if backend in (AUTO, manifest.key.runtime) and _is_of(graph, manifest.key) and _is_usable(folder, manifest)
     ]
-    return sorted(found, key=lambda entry: entry[1].p50_ms)
+    return sorted(found, key=lambda entry: entry[1].item_ms)
 
 
 def key_here(key: EngineKey) -> EngineKey:
@@ -91,8 +100,9 @@ def _harm(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _is_of(graph: Graph, key: EngineKey) -> bool:
-    known = key.runtime in RUNTIMES
-    return known and (key.model, key.graph, key.source_sha256) == (graph.model, graph.file, graph.sha256)
+    known = key.runtime in RUNTIMES and set(graph.options) <= set(key.options)
+    takes_one = min(key.batches) == 1 or key.runtime in READS_GRAPHS  # a profile from 8 on refuses a single face
+    return known and takes_one and (key.model, key.graph, key.source_sha256) == (graph.model, graph.file, graph.sha256)
 
 
 def _is_usable(folder: Path, manifest: Manifest) -> bool:
@@ -105,7 +115,7 @@ def _is_usable(folder: Path, manifest: Manifest) -> bool:
 
 def _why(manifest: Manifest) -> str:
     key = manifest.key
-    return f"{key.runtime} {key.precision}: the fastest engine here, {manifest.p50_ms:.1f} ms when it was built"
+    return f"{key.runtime} {key.precision}: the fastest engine here, {manifest.item_ms:.1f} ms when it was built"
 
 
 def _open_source(graph: Graph, name: str, threads: int) -> Opened:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -22,7 +23,8 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 BUILT = Path(__file__).parent / "built"
 MANIFEST_FILE = "manifest.json"
 FORMAT = 2
-RECIPE = "1"
+_TEXTS = ("model", "graph", "source_sha256", "runtime", "runtime_version", "machine", "precision", "recipe")
+RECIPE = "2"
 """Counts up when engines must be built anew because the way they are built has changed."""
 
 
@@ -103,9 +105,9 @@ class Manifest:
     format: int = FORMAT
 
     @property
-    def p50_ms(self) -> float:
-        """Of the smallest batch."""
-        return self.timings[0].p50_ms
+    def item_ms(self) -> float:
+        """Of one item of the smallest batch, median: what engines are compared by."""
+        return self.timings[0].p50_ms / self.timings[0].batch
 
 
 def engine_folder(root: Path, key: EngineKey) -> Path:
@@ -122,10 +124,14 @@ def find_engine(root: Path, key: EngineKey) -> Path | None:
 
 
 def manifests_under(root: Path) -> list[tuple[Path, Manifest]]:
-    """Every engine folder below ``root`` with a manifest that can be read, sorted by name."""
+    """Every engine folder below ``root`` with a manifest that can be read and fits its name, sorted by name."""
     folders = sorted(path.parent for path in root.rglob(MANIFEST_FILE) if not _is_hidden(path.relative_to(root)))
     found = ((folder, read_manifest(folder)) for folder in folders)
-    return [(folder, manifest) for folder, manifest in found if manifest is not None]
+    return [
+        (folder, manifest)
+        for folder, manifest in found
+        if manifest is not None and folder.name == engine_folder(root, manifest.key).name
+    ]
 
 
 def damaged(folder: Path, manifest: Manifest) -> list[str]:
@@ -143,7 +149,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """None when there is no manifest, or one that this version cannot read."""
     try:
         manifest = _manifest(json.loads((folder / MANIFEST_FILE).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     names = (manifest.engine_file, *manifest.files)
     is_plain = all(Path(name).name == name and name not in ("", ".", "..") for name in names)
@@ -158,7 +164,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_hidden(path: Path) -> bool:
@@ -167,10 +177,21 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _digest(path: Path) -> str | None:
-    return sha256_of(path) if path.is_file() else None
+    """None for what is not there or must not be read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def _manifest(raw: dict[str, Any]) -> Manifest:
+    """Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
+    texts = [raw["engine_file"], *raw["files"], *raw["files"].values(), *(raw["key"][name] for name in _TEXTS)]
+    times = [(timing["batch"], timing["p50_ms"], timing["p95_ms"]) for timing in raw["timings"]]
+    if not all(isinstance(text, str) for text in texts) or not times:
+        raise ValueError("a manifest holds what it must not")
+    if not all(isinstance(batch, int) and batch > 0 and 0 < p50 < math.inf and p95 > 0 for batch, p50, p95 in times):
+        raise ValueError("a manifest's timings are none")
     return Manifest(
         **{
             **raw,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -27,9 +28,11 @@ from engines.catalog import (
     model_folder,
     models_here,
 )
+from engines.compile.leftovers import clear_leftovers, leftovers
 from engines.engine_choice import READS_GRAPHS, misfits
 from engines.errors import BuildError, EngineError
-from engines.runtime.table import ALWAYS, RUNTIMES, require, runtime
+from engines.runtime.processor import has_bf16
+from engines.runtime.table import ALWAYS, RUNTIMES, require, runtimes_here
 from engines.spec import ModelSpec, load_spec, verify_files
 from engines.store import (
     BUILT,
@@ -61,7 +64,11 @@ AUTO_PRECISIONS: dict[str, tuple[Precision, ...]] = {
 }
 """What ``auto`` builds for each runtime: float32 where nothing narrower pays; int8 only when it is asked for,
 for it needs faces to be calibrated on."""
+ENGINE_NAME = re.compile(rf"[\w.-]+-({'|'.join(RUNTIMES)})-({'|'.join(PRECISIONS)})-[0-9a-f]{{16}}")
 FAILED = 3
+FEWEST_CROPS = 20
+"""Fewer say nothing about the range of a face's values."""
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class Outcome:
     key: EngineKey
     manifest: Manifest | None
     error: str = ""
-    was_there: bool = False
+    is_missed: bool = False
+    """Whether somebody asked for it by name, so that the run has failed without it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,12 +124,13 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
     if options.prune:
         return _prune(options)
     if options.list:
-        return _report([_listed(manifest) for _, manifest in _current(options)], options)
+        return _report([Outcome(manifest.key, manifest) for _, manifest in _current(options)], options)
     plan = list(_plan(options, closing))
     if options.verify:
         return _verify(plan, options)
     if options.dry_run:
         return _say_plan(plan, options)
+    clear_leftovers(options.root)
     with StageBoard(Console(stderr=True), quiet=options.json) as board:
         outcomes = [_ensure(wish, options, board) for wish in plan]
     return _report(outcomes, options)
@@ -163,7 +172,7 @@ def _exported(checkpoint: Path, closing: ExitStack) -> Path:
 
 def _blank(spec: ModelSpec, folder: Path, file: str, batches: tuple[int, ...]) -> EngineKey:
     graph = graph_of(spec, folder, file)
-    return EngineKey(graph.model, graph.file, graph.sha256, "", "", "", batches=batches)
+    return EngineKey(graph.model, graph.file, graph.sha256, "", "", "", batches=batches, options=graph.options)
 
 
 def _detector_wish(name: str, weights: Path | None) -> Wish:
@@ -184,7 +193,7 @@ def _wishes(blank: Wish, options: argparse.Namespace) -> Iterator[Wish]:
     wanted = SHORT.get(options.runtime, options.runtime)
     if wanted != AUTO:
         require(wanted)
-    names = [wanted] if wanted != AUTO else [name for name in RUNTIMES if runtime(name).unavailable() is None]
+    names = [wanted] if wanted != AUTO else list(runtimes_here())
     for name in names:
         if is_small and wanted == AUTO and name != ALWAYS:
             continue  # a millisecond's tenth: not worth a second runtime
@@ -202,8 +211,12 @@ def _precisions(name: str, wanted: Wish, options: argparse.Namespace) -> tuple[P
     if options.precision == AUTO:
         if wanted.detector:
             return ("fp32",)  # boxes are exponentials of what the network says: bf16 moves them by pixels
-        return AUTO_PRECISIONS[name]
+        return AUTO_PRECISIONS[name] if name != "openvino-cpu" or has_bf16() else ("fp32",)
+    if wanted.detector and options.precision == "int8":
+        return ("fp32",)  # calibrated on crops of faces, which is not what a detector sees
     if options.precision not in RUNTIMES[name].precisions:
+        if options.runtime == AUTO and _somebody_has(options.precision):
+            return ()
         known = ", ".join(RUNTIMES[name].precisions)
         raise UsageError(f"{name} has no {options.precision}: take one of {known}")
     if options.precision == "int8" and options.calibration is None:
@@ -211,12 +224,16 @@ def _precisions(name: str, wanted: Wish, options: argparse.Namespace) -> tuple[P
     return (options.precision,)
 
 
+def _somebody_has(precision: str) -> bool:
+    return any(precision in RUNTIMES[name].precisions for name in runtimes_here())
+
+
 def _key(blank: Wish, name: str, precision: Precision, options: argparse.Namespace) -> EngineKey:
     module = require(name)
-    choices = dict(_choice(text) for text in options.option)
+    choices = dict(_choice(text) for text in (*blank.key.options, *options.option))
     if options.workspace is not None:
-        choices["workspace"] = str(round(options.workspace * 2**30))
-    if precision == "int8":
+        choices["workspace"] = _workspace(options.workspace)
+    if options.calibration is not None and blank.spec is not None:
         choices["calibration"] = _fingerprint(options.calibration)
     return replace(
         blank.key,
@@ -228,18 +245,29 @@ def _key(blank: Wish, name: str, precision: Precision, options: argparse.Namespa
     )
 
 
+def _workspace(gib: float) -> str:
+    if not 0 < gib < 1024:
+        raise UsageError(f"--workspace {gib:g}: give GiB, such as 2")
+    return str(round(gib * 2**30))
+
+
 def _choice(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not (name and equals and value):
+    if not (name and equals and value) or name in ("workspace", "calibration"):
         raise UsageError(f"--option {text}: write NAME=VALUE, such as dla=0")
     return name, value
 
 
 def _fingerprint(folder: Path) -> str:
-    """Of the calibration pictures: their names, sizes and times."""
+    """Of the calibration pictures: their names, sizes and times of change."""
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}: give one of face crops with --calibration")
-    facts = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in sorted(folder.rglob("*"))]
+    if sum(path.suffix.lower() in PICTURES for path in folder.rglob("*")) < FEWEST_CROPS:
+        raise UsageError(f"{folder} holds fewer than {FEWEST_CROPS} pictures: give more face crops")
+    facts = [
+        f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
+        for path in sorted(folder.rglob("*"))
+    ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
@@ -255,62 +283,78 @@ def _batches(text: str) -> tuple[int, ...]:
 
 def _ensure(wish: Wish, options: argparse.Namespace, board: StageBoard) -> Outcome:
     """The engine that is there, or a new one."""
-    folder = engine_folder(options.root, wish.key)
     if not options.force and find_engine(options.root, wish.key) is not None:
-        return Outcome(wish.key, read_manifest(folder), was_there=True)
+        return Outcome(wish.key, read_manifest(engine_folder(options.root, wish.key)))
     from stream.engine_workshop import build_wish  # imports ONNX: a second run needs none of it
 
     try:
         board.begin(wish.key)
         return Outcome(wish.key, build_wish(wish, options.root, options.calibration, board.stage))
     except BuildError as error:
-        return Outcome(wish.key, None, str(error)) if wish.is_bonus else _give_up(wish.key, error)
-
-
-def _give_up(key: EngineKey, error: BuildError) -> Outcome:
-    raise BuildError(error.stage, f"{key.model} {key.graph} for {key.runtime}: {str(error).partition(': ')[2]}")
+        return Outcome(wish.key, None, str(error), is_missed=not wish.is_bonus)
 
 
 def _verify(plan: Sequence[Wish], options: argparse.Namespace) -> int:
-    """Hashes, then answers; what is missing or fails is an error."""
+    """Hashes, then answers; what is missing, damaged or answers otherwise is an error."""
+    return _report([outcome for wish in plan for outcome in _checked(wish, options)], options)
+
+
+def _checked(wish: Wish, options: argparse.Namespace) -> Iterator[Outcome]:
+    """Nothing for an engine that nobody asked for by name and nobody built."""
     from stream.engine_workshop import prove_again
 
-    outcomes = []
-    for wish in plan:
-        if find_engine(options.root, wish.key) is None:
-            if not wish.is_bonus:
-                outcomes.append(Outcome(wish.key, None, "missing or damaged: run build_engines.py"))
-            continue
-        manifest = read_manifest(engine_folder(options.root, wish.key))
-        try:
-            prove_again(wish, options.root, options.calibration)
-            outcomes.append(Outcome(wish.key, manifest, was_there=True))
-        except EngineError as error:
-            outcomes.append(Outcome(wish.key, None, f"{error}; build it again with --force"))
-    return _report(outcomes, options)
+    folder = engine_folder(options.root, wish.key)
+    if find_engine(options.root, wish.key) is None:
+        if folder.exists() or not wish.is_bonus:
+            yield Outcome(wish.key, None, "missing or damaged: run build_engines.py", is_missed=True)
+        return
+    try:
+        prove_again(wish, options.root, options.calibration)
+        yield Outcome(wish.key, read_manifest(folder))
+    except EngineError as error:
+        yield Outcome(wish.key, None, f"{error}; build it again with --force", is_missed=True)
 
 
 def _current(options: argparse.Namespace) -> list[tuple[Path, Manifest]]:
     return [(folder, found) for folder, found in manifests_under(options.root) if not misfits(folder, found)]
 
 
-def _listed(manifest: Manifest) -> Outcome:
-    return Outcome(manifest.key, manifest, was_there=True)
-
-
 def _prune(options: argparse.Namespace) -> int:
-    from engines.compile.build import leftovers
+    """Engines that do not fit or whose weights were replaced, damaged ones, and the rest of killed builds.
 
-    kept = {folder for folder, _ in _current(options)}
-    stale = [path.parent for path in sorted(options.root.glob("*/*/manifest.json")) if path.parent not in kept]
-    strange = [
-        path for path in sorted(options.root.glob("*/*")) if path.is_dir() and not (path / "manifest.json").is_file()
-    ]
-    for folder in dict.fromkeys([*stale, *strange, *leftovers(options.root)]):
-        print(f"{'would remove' if options.dry_run else 'removed'} {folder}")
-        if not options.dry_run:
-            shutil.rmtree(folder, ignore_errors=True)
+    Nothing but what is named as an engine is touched, whatever folder is given.
+    """
+    known = _known_sources()
+    kept = {
+        folder
+        for folder, manifest in _current(options)
+        if known.get((manifest.key.model, manifest.key.graph), manifest.key.source_sha256) == manifest.key.source_sha256
+    }
+    named = [path for path in sorted(options.root.glob("*/*")) if path.is_dir() and ENGINE_NAME.fullmatch(path.name)]
+    return max([_removed(path, options) for path in (*named, *leftovers(options.root)) if path not in kept], default=0)
+
+
+def _removed(folder: Path, options: argparse.Namespace) -> int:
+    if options.dry_run:
+        print(f"would remove {folder}")
+        return 0
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        print(f"build_engines.py: {folder} cannot be removed ({error.strerror or error})", file=sys.stderr)
+        return FAILED
+    print(f"removed {folder}")
     return 0
+
+
+def _known_sources() -> dict[tuple[str, str], str]:
+    """The hash of each graph that this machine would build from today, of models by name and the default detector."""
+    found = {}
+    for place in models_here().values():
+        spec = load_spec(place.folder / SPEC_FILE)
+        found.update({(spec.name, file): spec.files[file] for file in graphs_of(spec)})
+    detector = detector_graph(DEFAULT_DETECTOR)
+    return found | {(detector.model, detector.file): detector.sha256}
 
 
 def _say_plan(plan: Sequence[Wish], options: argparse.Namespace) -> int:
@@ -326,10 +370,10 @@ def _report(outcomes: Sequence[Outcome], options: argparse.Namespace) -> int:
         print(json.dumps([asdict(manifest) for manifest in manifests], indent=2))
     else:
         print_engines(manifests, [_size(options.root, manifest) for manifest in manifests])
-    failed = [outcome for outcome in outcomes if outcome.manifest is None]
-    for outcome in failed:
-        print(f"build_engines.py: {report_line(outcome.key)}: {outcome.error}", file=sys.stderr)
-    return FAILED if options.verify and failed else 0
+    for outcome in outcomes:
+        if outcome.manifest is None:
+            print(f"build_engines.py: {report_line(outcome.key)}: {outcome.error}", file=sys.stderr)
+    return FAILED if any(outcome.is_missed for outcome in outcomes) else 0
 
 
 def _size(root: Path, manifest: Manifest) -> int:

@@ -34,7 +34,13 @@ from stream.types import StreamName
 
 log = logging.getLogger(__name__)
 
-BUILDER = (sys.executable, "-m", "stream.engine_builds", "--json")
+BUILDER = (
+    sys.executable,
+    "-c",
+    "import sys; sys.path.remove(''); from stream.engine_builds import main; sys.exit(main())",
+    "--json",
+)
+"""Without the current folder, where anybody's ``json.py`` may lie."""
 CALM_SHARE = 0.6
 """Of ``real_at``: a face is calm below a probability of 0.21 where 0.35 is real."""
 
@@ -136,7 +142,14 @@ def _swappable(
     """The backbone, which falls back to its graph on ONNX Runtime's CPU."""
     path = model_folder(_model_name(config)) / BACKBONE_FILE
     fallback = Fallback(ALWAYS, lambda: runtime(ALWAYS).open_graph(path, threads=threads))
-    return SwappableBackend(model.backbone, on_change, model=model.spec.name, graph=BACKBONE_FILE, fallback=fallback)
+    return SwappableBackend(
+        model.backbone,
+        on_change,
+        model=model.spec.name,
+        graph=BACKBONE_FILE,
+        fallback=fallback,
+        runs_fallback=not model.is_engine and model.backbone.name == ALWAYS,
+    )
 
 
 def _log_change(change: RuntimeChange) -> None:

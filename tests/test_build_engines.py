@@ -20,7 +20,7 @@ from engines.catalog import BACKBONE_FILE, graph_of, open_model
 from engines.engine_choice import engines_here
 from engines.runtime.table import runtime
 from engines.spec import load_spec
-from engines.store import MANIFEST_FILE, manifests_under
+from engines.store import MANIFEST_FILE, EngineKey, engine_folder, manifests_under
 from tests.engines.graphs import write_model
 
 CPU = ("--runtime", "onnxruntime")
@@ -130,6 +130,70 @@ def test_a_damaged_engine_is_not_picked_up_and_is_built_again(
     assert "fastest engine here" in open_model(str(model), engines_root=root).why
 
 
+def test_verify_tells_a_damaged_engine_that_nobody_asked_for_by_name(
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model", str(model), "--root", str(root)]
+    assert build_engines.main(given) == 0
+    for folder, manifest in manifests_under(root):
+        if manifest.key.runtime != "onnxruntime-cpu":
+            (folder / manifest.engine_file).write_bytes(b"changed")
+    others = [manifest for _, manifest in manifests_under(root) if manifest.key.runtime != "onnxruntime-cpu"]
+    if not others:
+        pytest.skip("no other runtime here")
+    assert build_engines.main([*given, "--verify"]) == 3
+    assert "missing or damaged" in capsys.readouterr().err
+
+
+def test_a_build_at_work_is_left_alone_and_a_killed_ones_rest_is_cleared(model: Path, root: Path) -> None:
+    at_work, killed = root / "tiny" / f".building-{os.getpid()}-x", root / "tiny" / ".building-999999999-y"
+    for folder in (at_work, killed):
+        folder.mkdir(parents=True)
+    assert build(model, root, "--prune") == 0
+    assert at_work.exists()
+    assert not killed.exists()
+    killed.mkdir()
+    assert build(model, root) == 0
+    assert not killed.exists()
+
+
+def test_engines_of_replaced_weights_are_pruned(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_engines.main(["--model", "lite0-gru", "--root", str(root), *CPU, "--batch", "1"]) == 0
+    (folder, _), *_ = manifests_under(root)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    manifest["key"]["source_sha256"] = "0" * 64
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    old = read_manifest_anywhere(folder)
+    folder = folder.rename(engine_folder(root, old))
+    capsys.readouterr()
+    assert build_engines.main(["--root", str(root), "--prune"]) == 0
+    assert capsys.readouterr().out == f"removed {folder}\n"
+
+
+def read_manifest_anywhere(folder: Path) -> EngineKey:
+    """Of a manifest whose folder does not yet carry its name."""
+    raw = json.loads((folder / MANIFEST_FILE).read_text())["key"]
+    return EngineKey(**{**raw, "batches": tuple(raw["batches"]), "options": tuple(raw["options"])})
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert build(model, tmp_path / "file") == 3
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_other_pictures_of_the_same_name_and_size_are_another_calibration(tmp_path: Path) -> None:
+    from stream.engine_builds import _fingerprint
+
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(b"one")
+    before = _fingerprint(tmp_path)
+    os.utime(tmp_path / "1.png", ns=(1, 1))
+    assert _fingerprint(tmp_path) != before
+
+
 def test_list_shows_what_fits_and_prune_removes_what_does_not(
     model: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,18 +201,17 @@ def test_list_shows_what_fits_and_prune_removes_what_does_not(
     strange, killed = root / "tiny" / "strange", root / "tiny" / ".building-x1"
     for folder in (strange, killed):
         folder.mkdir()
-    stale = Path(shutil.copytree(engines(root)[0].parent, root / "tiny" / "stale"))
-    manifest = json.loads((stale / MANIFEST_FILE).read_text())
-    manifest["key"]["runtime_version"] = "0.1"
-    (stale / MANIFEST_FILE).write_text(json.dumps(manifest))
+    stale = root / "tiny" / f"backbone-onnxruntime-cpu-fp32-{'0' * 16}"
+    shutil.copytree(engines(root)[0].parent, stale)
     capsys.readouterr()
     assert build(model, root, "--list", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
     assert build(model, root, "--prune", "--dry-run") == 0
-    assert capsys.readouterr().out.count("would remove") == 3
+    assert capsys.readouterr().out.count("would remove") == 2
     assert stale.exists()
     assert build(model, root, "--prune") == 0
-    assert not any(folder.exists() for folder in (stale, strange, killed))
+    assert not any(folder.exists() for folder in (stale, killed))
+    assert strange.exists(), "nothing that is not named as an engine may be touched"
     assert len(engines(root)) == 2
 
 
@@ -166,9 +229,9 @@ def test_an_engine_that_answers_otherwise_is_refused_and_leaves_nothing_behind(
     monkeypatch.setattr("engines.compile.build.with_precision", lambda *_: wrong)
     assert build(model, root) == 3
     said = capsys.readouterr().err
-    assert "parity: tiny backbone.onnx for onnxruntime-cpu: onnxruntime-cpu differs by" in said
+    assert "tiny backbone, onnxruntime-cpu fp32: parity: onnxruntime-cpu differs by" in said
     assert "use a wider precision" in said
-    assert not engines(root)
+    assert not [path for path in engines(root) if "backbone" in str(path)]
     assert not list(root.rglob(".building-*"))
 
 
@@ -191,6 +254,9 @@ def _scaled(graph: bytes, factor: float) -> bytes:
         (("--precision", "int8"), 2, "give a folder of crops with --calibration DIR"),
         (("--precision", "bf16"), 2, "onnxruntime-cpu has no bf16: take one of fp32, int8"),
         (("--option", "dla"), 2, "write NAME=VALUE"),
+        (("--option", "workspace=abc"), 2, "write NAME=VALUE"),
+        (("--workspace", "nan"), 2, "--workspace nan: give GiB"),
+        (("--workspace", "-1"), 2, "--workspace -1: give GiB"),
         (("--precision", "int8", "--calibration", "/nowhere"), 2, "no folder /nowhere"),
         (("--checkpoint", "/nowhere/checkpoint.safetensors"), 3, "no model spec at /nowhere"),
         (("--config", "/nowhere.yaml"), 2, "/nowhere.yaml"),
@@ -225,7 +291,7 @@ def test_int8_is_calibrated_on_the_given_faces_and_judged_by_their_labels(
     code = build(model, root, "--precision", "int8", "--calibration", str(tmp_path / "crops"), "--json")
     out = capsys.readouterr()
     if code:  # the tiny network's logits are byte sums: int8 may cost more than the gate allows, and then says so
-        assert "parity: tiny backbone.onnx" in out.err
+        assert "tiny backbone, onnxruntime-cpu int8: parity: " in out.err
         assert not [path for path in engines(root) if "int8" in str(path)]
         return
     backbone = json.loads(out.out)[0]

@@ -6,12 +6,12 @@ into hidden folders. The manifest is written last, then the folder is renamed in
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ import numpy as np
 from engines.catalog import CATALOG
 from engines.compile.builders import builder_for
 from engines.compile.jobs import BuildJob
+from engines.compile.leftovers import building_folder
 from engines.compile.request import BuildRequest, BuiltFiles
 from engines.errors import BuildError, EngineError, InferenceError
 from engines.export.parity import compare, limit_of
@@ -33,7 +34,8 @@ Stage = Literal["export", "sanitise", "precision", "build", "parity", "benchmark
 STAGES: tuple[Stage, ...] = ("export", "sanitise", "precision", "build", "parity", "benchmark")
 OnStage = Callable[[Stage, float], None]
 """Told a stage and its share that is done, 0-1."""
-HIDDEN = ".building-"
+NEED_MANIFESTS = ("tensorrt", "tensorrt-rtx")
+"""Runtimes that open a file only by its manifest, which an engine under proof has not got yet."""
 TIMED_RUNS = 20
 TIMED_SECONDS = 1.0
 """Of each batch, whichever is over first."""
@@ -62,20 +64,21 @@ def build(
     backbone's features, so that verdicts are compared. Raises BuildError that names the stage and the way out.
     """
     folder = engine_folder(root, job.key)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=HIDDEN))
+    scratch: Path | None = None
     try:
+        scratch = building_folder(folder.parent)
         manifest = _made(job, scratch, reference, head, calibration, on_stage)
         write_manifest(scratch, manifest)
         _settle(scratch, folder)
+    except OSError as error:
+        reason = (
+            f"{folder.parent} cannot be written ({error.strerror or error}): free some space, or give another --root"
+        )
+        raise BuildError("build", reason) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
     return manifest
-
-
-def leftovers(root: Path) -> list[Path]:
-    """Folders of builds that were killed."""
-    return sorted(path for path in root.rglob(f"{HIDDEN}*") if path.is_dir())
 
 
 def _made(
@@ -141,15 +144,16 @@ def _stage(name: Stage, on_stage: OnStage) -> Iterator[None]:
         raise
     except InferenceError as error:  # says its own stage
         raise BuildError(name, str(error).removeprefix(f"{name}: ")) from error
-    except (EngineError, OSError) as error:
+    except (EngineError, OSError, RuntimeError) as error:  # OpenVINO raises the last, for a full disk too
         raise BuildError(name, f"{error}; {_ADVICE.get(name, 'restore the file')}") from error
     on_stage(name, 1.0)
 
 
 @contextmanager
 def _opened(job: BuildJob, engine: Path) -> Iterator[Backend]:
+    given = engine.read_bytes() if job.key.runtime in NEED_MANIFESTS else engine
     try:
-        backend = runtime(job.key.runtime).open_graph(engine, threads=0)
+        backend = runtime(job.key.runtime).open_graph(given, threads=0)
     except EngineError as error:
         raise BuildError("build", f"{error}; {_ADVICE['build']}") from error
     try:
@@ -161,16 +165,17 @@ def _opened(job: BuildJob, engine: Path) -> Iterator[Backend]:
 def proven(job: BuildJob, engine: Backend, head: Backend | None, *, reference: Backend | None = None) -> Parity:
     """Raises InferenceError when the engine answers otherwise than its source."""
     subject = job.subject
-    return compare(
-        reference or runtime(ALWAYS).open_graph(subject.source, threads=0),
-        engine,
-        subject.inputs,
-        limit_of(job.key.precision, CATALOG.get(subject.graph.model)),
-        spec=subject.spec,
-        head=head,
-        labels=subject.labels,
-        real=subject.real,
-    )
+    with nullcontext(reference) if reference else closing(runtime(ALWAYS).open_graph(subject.source)) as answers:
+        return compare(
+            answers,
+            engine,
+            subject.inputs,
+            limit_of(job.key.precision, CATALOG.get(subject.graph.model)),
+            spec=subject.spec,
+            head=head,
+            labels=subject.labels,
+            real=subject.real,
+        )
 
 
 def _batch(one: Mapping[str, Array], size: int) -> dict[str, Array]:
@@ -190,10 +195,19 @@ def timed(backend: Backend, arrays: Mapping[str, Array]) -> Timing:
 
 
 def _settle(scratch: Path, folder: Path) -> None:
-    """Onto the disk, then into its place in one step."""
+    """Onto the disk, then into its place; where another builder was faster, its engine stays."""
     for path in scratch.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
+        path.chmod(0o644)
     scratch.chmod(0o755)  # mkdtemp's are private
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
+    old = building_folder(folder.parent)
+    try:
+        if folder.exists():
+            folder.rename(old / "old")
+        scratch.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

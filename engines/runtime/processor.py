@@ -21,3 +21,13 @@ def _model() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "flags", "Features"))]
     return hashlib.sha256("\n".join(names[:2]).encode()).hexdigest()[:12] if names else platform.processor()
+
+
+@cache
+def has_bf16() -> bool:
+    """Whether it has instructions for bfloat16, as far as Linux tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return any(name in flags for name in ("avx512_bf16", "amx_bf16"))

@@ -55,8 +55,9 @@ class SwappableBackend:
         model: str = "",
         graph: str = "",
         fallback: Fallback | None = None,
+        runs_fallback: bool = False,
     ) -> None:
-        """``fallback``: None leaves failures to the caller.
+        """``fallback``: None leaves failures to the caller; ``runs_fallback``: ``first`` is one already.
 
         ``on_change`` must return at once and not raise.
         """
@@ -66,6 +67,7 @@ class SwappableBackend:
         self._on_change = on_change
         self._model, self._graph = model, graph
         self._fallback = fallback
+        self._is_fallback = runs_fallback
         self._is_closed = False
         self._lock = threading.Lock()
 
@@ -106,7 +108,7 @@ class SwappableBackend:
             is_late = self._is_closed
             before = other if is_late else self._current
             if not is_late:
-                self._current = other
+                self._current, self._is_fallback = other, False
         before.close()
         if not is_late:
             self._on_change(self._change(before, other, reason, detail, precision))
@@ -142,12 +144,12 @@ class SwappableBackend:
         return answer, self._replaced_by(fallback, error)
 
     def _replaced_by(self, fallback: Backend, error: InferenceError) -> RuntimeChange:
-        failed, self._current = self._current, fallback
+        failed, self._current, self._is_fallback = self._current, fallback, True
         failed.close()
         return self._change(failed, fallback, "failed", str(error))
 
     def _opened_fallback(self, error: InferenceError) -> Backend:
-        if self._fallback is None or self._current.name == self._fallback.name:
+        if self._fallback is None or self._is_fallback:
             raise error
         try:
             return self._fallback.open()

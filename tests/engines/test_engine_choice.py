@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import build_engines
 from engines.catalog import BACKBONE_FILE, graph_of
 from engines.engine_choice import Graph, engines_here, key_here, misfits, open_fastest
 from engines.errors import CheckpointError, RuntimeMissingError
-from engines.store import MANIFEST_FILE, read_manifest
+from engines.store import MANIFEST_FILE, engine_folder, read_manifest
 from tests.engines.graphs import write_model
 
 
@@ -61,8 +62,9 @@ def test_the_fastest_of_several_is_taken(fastest: int, graph: Graph, root: Path)
 def test_an_engine_of_another_world_is_left_out_and_said(
     field: str, value: str, said: str, graph: Graph, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for folder, _ in engines_here(graph, root):
+    for folder, manifest in engines_here(graph, root):
         edit(folder, **{field: value})
+        (folder).rename(engine_folder(root, replace(manifest.key, **{field: value})))
     assert engines_here(graph, root) == []
     assert said in caplog.text
     assert open_fastest(graph, root=root).why.startswith("onnxruntime-cpu: the graph as it is")
@@ -76,6 +78,38 @@ def test_a_manifest_that_points_out_of_its_folder_is_no_manifest(graph: Graph, r
     (folder, manifest), *_ = engines_here(graph, root)
     edit(folder, engine_file="../engine.onnx", files={"../engine.onnx": next(iter(manifest.files.values()))})
     assert read_manifest(folder) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timings", []),
+        ("timings", [{"batch": 1, "p50_ms": None, "p95_ms": 1.0}]),
+        ("timings", [{"batch": 1, "p50_ms": float("nan"), "p95_ms": 1.0}]),
+        ("timings", [{"batch": 0, "p50_ms": 1.0, "p95_ms": 1.0}]),
+        ("files", ["engine.onnx"]),
+        ("files", {"engine.onnx": None}),
+        ("engine_file", 5),
+        ("runtime", ["onnxruntime-cpu"]),
+        ("inputs", [{"name": 1}]),
+    ],
+)
+def test_a_manifest_that_holds_what_it_must_not_is_none(field: str, value: object, graph: Graph, root: Path) -> None:
+    for folder, _ in engines_here(graph, root):
+        edit(folder, **{field: value})
+    assert engines_here(graph, root) == []
+    assert open_fastest(graph, root=root).why.startswith("onnxruntime-cpu: the graph as it is")
+
+
+def test_an_engine_judged_by_another_spec_is_not_of_this_graph(graph: Graph, root: Path) -> None:
+    assert engines_here(graph, root)
+    assert engines_here(replace(graph, promise="another"), root) == []
+
+
+def test_an_engine_under_anothers_name_is_no_engine(graph: Graph, root: Path) -> None:
+    (folder, _), *_ = engines_here(graph, root)
+    folder.rename(folder.with_name("backbone-onnxruntime-cpu-int8-0123456789abcdef"))
+    assert len(engines_here(graph, root)) == 1
 
 
 def test_an_engine_that_does_not_open_gives_way_to_the_next(

@@ -8,7 +8,7 @@ import pytest
 from engines.errors import CheckpointError
 from engines.runtime import tensorrt_cuda, tensorrt_rtx
 from engines.runtime.ports import TensorSpec
-from engines.store import EngineKey, Manifest, Parity, sha256_of, write_manifest
+from engines.store import EngineKey, Manifest, Parity, Timing, sha256_of, write_manifest
 from engines.tensorrt import driver
 from engines.tensorrt.loading import checked_plan, holds_code, refuse_graph
 
@@ -21,7 +21,10 @@ def saved(folder: Path, key: EngineKey) -> Path:
     engine.write_bytes(b"ftrt plan")
     tensors = (TensorSpec("x", (None, 3)),)
     parity = Parity("torch-cpu", 1, 0.0, 0.02)
-    write_manifest(folder, Manifest(key, engine.name, {engine.name: sha256_of(engine)}, tensors, tensors, parity, ()))
+    write_manifest(
+        folder,
+        Manifest(key, engine.name, {engine.name: sha256_of(engine)}, tensors, tensors, parity, (Timing(1, 1.0, 2.0),)),
+    )
     return engine
 
 
