@@ -53,7 +53,7 @@ def test_a_reading_knows_pythons_threads_by_their_names() -> None:
 
 
 def test_a_runtimes_own_threads_count_for_the_networks_that_waited_for_them() -> None:
-    used = Meter(Counter(detect=0.2, embed=0.1), Counter(detect=1.2, embed=3.1, head=0.0))
+    used = Meter(Counter(detect=0.2, embed=0.1), Counter(detect=1.2, embed=3.1, head=0.0))  # type: ignore[call-overload]
     networks = networks_of(used, 2.0, helpers=0.8)
     assert networks == pytest.approx({"detect": 0.1 + 0.2, "embed": 0.05 + 0.6, "head": 0.0})
     stages = stages_of({"analysis": 0.5, "inference": 0.8}, networks)
