@@ -13,6 +13,7 @@ from engines.cuda.choice import preprocessor_for
 from engines.cuda.ports import Preprocessor
 from engines.engine_choice import AUTO, open_fastest
 from engines.errors import EngineError, RuntimeMissingError
+from engines.runtime.ports import Backend
 from engines.runtime.swappable import Fallback, RuntimeChange, SwappableBackend
 from engines.runtime.table import ALWAYS, require, runtime
 from engines.spec import ModelSpec
@@ -45,6 +46,10 @@ CALM_SHARE = 0.6
 """Of ``real_at``: a face is calm below a probability of 0.21 where 0.35 is real."""
 
 
+Wrap = Callable[[str, Backend], Backend]
+"""Puts something around what runs a network; told its stage: ``detect``, ``embed`` or ``head``."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """Everything of the analysis that is loaded once per process."""
@@ -64,11 +69,16 @@ class Parts:
 
 
 def open_parts(
-    config: AppConfig, *, threads: int | None = None, on_change: Callable[[RuntimeChange], None] = lambda _: None
+    config: AppConfig,
+    *,
+    threads: int | None = None,
+    on_change: Callable[[RuntimeChange], None] = lambda _: None,
+    wrap: Wrap = lambda _, backend: backend,
 ) -> Parts:
     """Load model and detector. Raises ModelError or MissingPartError with one line that says what to do.
 
-    ``on_change`` is told, besides the log, when the backbone's runtime changes; it must return at once.
+    ``on_change`` is told, besides the log, when the backbone's runtime changes; it must return at once. ``wrap`` is
+    for who measures: the wrapped backends are what runs.
     """
 
     def changed(change: RuntimeChange) -> None:
@@ -82,7 +92,7 @@ def open_parts(
     try:
         opened = _open_model(config, count)
         backbone = _swappable(config, opened, count, changed)
-        model = replace(opened, backbone=backbone)
+        model = replace(opened, backbone=wrap("embed", backbone), head=wrap("head", opened.head))
         scorer = ModelScorer(model.backbone, model.head, model.spec)
         detector = open_detector(
             config.detector.name,
@@ -90,6 +100,7 @@ def open_parts(
             threads=count,
             confidence=config.detector.confidence,
             width=config.detector.width,
+            wrap=lambda backend: wrap("detect", backend),
         )
     except EngineError as error:
         raise ModelError(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,10 @@ class Meter:
     def since(self, before: Meter) -> Meter:
         return Meter(*(_less(mine, theirs) for mine, theirs in zip(self._counters(), before._counters(), strict=True)))
 
+    def waited_s(self, stage: str) -> float:
+        """Time in which the caller waited for the runtime's own threads, or for the device."""
+        return max(0.0, self.wall_s[stage] - self.cpu_s[stage])
+
     def _counters(self) -> tuple[Counter[str], ...]:
         return self.cpu_s, self.wall_s, self.runs, self.rows
 
@@ -38,7 +42,7 @@ def _less(after: Counter[str], before: Counter[str]) -> Counter[str]:
 
 
 class MeteredBackend:
-    """A Backend that tells a meter what each run took. CPU is exact where the runtime uses the calling thread alone."""
+    """A Backend that tells a meter what each run took on the calling thread; a runtime's own threads are read apart."""
 
     def __init__(self, inner: Backend, meter: Meter, stage: str) -> None:
         self._inner, self._meter, self._stage = inner, meter, stage
@@ -55,15 +59,26 @@ class MeteredBackend:
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self._inner.outputs
 
+    @property
+    def infer_device(self) -> Callable[[Mapping[str, int], int], dict[str, Array]] | None:
+        """As the inner one's; None while that reads no device memory."""
+        inner: Callable[[Mapping[str, int], int], dict[str, Array]] | None = getattr(self._inner, "infer_device", None)
+        if inner is None:
+            return None
+        return lambda pointers, batch: self._metered(batch, lambda: inner(pointers, batch))
+
     def infer(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return self._metered(len(next(iter(arrays.values()))), lambda: self._inner.infer(arrays))
+
+    def _metered(self, rows: int, run: Callable[[], dict[str, Array]]) -> dict[str, Array]:
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         try:
-            return self._inner.infer(arrays)
+            return run()
         finally:
             self._meter.cpu_s[self._stage] += time.thread_time() - began_cpu_s  # type: ignore[assignment]
             self._meter.wall_s[self._stage] += time.perf_counter() - began_s  # type: ignore[assignment]
             self._meter.runs[self._stage] += 1
-            self._meter.rows[self._stage] += len(next(iter(arrays.values())))
+            self._meter.rows[self._stage] += rows
 
     def close(self) -> None:
         self._inner.close()
@@ -80,6 +95,11 @@ class CpuReading:
     """Of the cameras' processes."""
     machine_s: float
     """Of the whole machine, so that a report can say how busy it was with other things."""
+
+
+def thread_ids() -> set[int]:
+    """Native ids of this process's threads."""
+    return {int(path.name) for path in Path("/proc/self/task").iterdir()}
 
 
 def read_cpu(others: Sequence[psutil.Process] = ()) -> CpuReading:

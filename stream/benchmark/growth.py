@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
+from stream.benchmark.observations import StreamNumbers
 from stream.benchmark.trial import CAMERA_FPS, TrialOrder, TrialResult
 from stream.gst.clip_making import ClipShape, ensure_shaped
 
@@ -20,6 +21,9 @@ SIZES = ((854, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160))
 COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#444444")
 PANEL_WH, MARGIN = (420, 300), 56
 SMALL_SHARE = 0.05
+FULL_SAMPLING = 0.95
+SAMPLED = ("detect", "embed", "head", "analysis")
+"""Stages whose work goes with the samples that are taken, not with the frames that come."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Point:
     latency_p95_ms: float
     faces_per_s: float
     """Embedded, all streams."""
+    sampled_share: float = 1.0
+    """Samples taken of those that the faces want: below 1 the networks' stages do less, not cheaper, work."""
 
     @property
     def total_ms(self) -> float:
@@ -58,7 +64,12 @@ def point_of(at: float, label: str, result: TrialResult, camera_fps: float = CAM
     stages = {stage: 1e3 * share / frames_per_s if frames_per_s else 0.0 for stage, share in result.stages.items()}
     kept = frames_per_s / (camera_fps * len(result.streams))
     slowest = max(stream.latency_p95_ms for stream in result.streams)
-    return Point(at, label, stages, kept, slowest, result.embeds_per_s)
+    return Point(at, label, stages, kept, slowest, result.embeds_per_s, sampled_share(result.streams))
+
+
+def sampled_share(streams: Sequence[StreamNumbers]) -> float:
+    wanted = sum(stream.samples_wanted for stream in streams)
+    return sum(stream.samples for stream in streams) / wanted if wanted else float("nan")
 
 
 def explained(what: str, points: Sequence[Point]) -> str:
@@ -66,13 +77,29 @@ def explained(what: str, points: Sequence[Point]) -> str:
     first, last = points[0], points[-1]
     rise = last.total_ms - first.total_ms
     changes = {stage: last.stages_ms.get(stage, 0.0) - value for stage, value in first.stages_ms.items()}
-    parts = sorted(changes.items(), key=lambda item: -abs(item[1]))
+    idle = _idle(first, last, changes)
+    parts = sorted(((stage, change) for stage, change in changes.items() if stage not in idle), key=_by_size)
     told = [f"{stage} {change:+.2f} ms" for stage, change in parts if abs(change) > SMALL_SHARE * max(abs(rise), 1e-9)]
     ending = "" if last.fps_share >= 0.98 else f"; at {last.label} only {last.fps_share:.0%} of the frames were kept"
+    if idle:
+        ending += (
+            f"; at {last.label} only {last.sampled_share:.0%} of the samples were taken: "
+            f"{', '.join(idle)} did less, at no lower cost"
+        )
     return (
         f"{what}: a frame costs {first.total_ms:.2f} ms of CPU at {first.label} and {last.total_ms:.2f} ms at "
         f"{last.label} ({rise:+.2f} ms: {', '.join(told[:4]) or 'no stage stands out'}){ending}."
     )
+
+
+def _by_size(part: tuple[str, float]) -> float:
+    return -abs(part[1])
+
+
+def _idle(first: Point, last: Point, changes: dict[str, float]) -> list[str]:
+    """Stages whose cost fell only with the number of samples; a share that is not known counts as fewer."""
+    is_thinned = not last.sampled_share >= FULL_SAMPLING * first.sampled_share
+    return [stage for stage in SAMPLED if is_thinned and changes.get(stage, 0.0) < 0]
 
 
 Trial = Callable[[TrialOrder, Path], TrialResult]
@@ -105,11 +132,12 @@ def _places(source: Path, folder: Path) -> Iterator[tuple[str, Iterator[tuple[fl
 def growth_table(curve: Curve) -> Table:
     stages = list(curve.points[0].stages_ms)
     table = Table(title=f"CPU ms a frame by {curve.what}", title_justify="left", box=None, header_style="dim")
-    for place, heading in enumerate(("", *stages, "all", "fps kept", "p95 ms", "faces/s")):
+    for place, heading in enumerate(("", *stages, "all", "fps kept", "sampled", "p95 ms", "faces/s")):
         table.add_column(heading, justify="right" if place else "left", no_wrap=True)
     for point in curve.points:
         costs = [f"{point.stages_ms.get(stage, 0.0):.2f}" for stage in stages]
-        ends = (f"{point.total_ms:.2f}", f"{point.fps_share:.0%}", f"{point.latency_p95_ms:.0f}")
+        shares = (f"{point.fps_share:.0%}", f"{point.sampled_share:.0%}")
+        ends = (f"{point.total_ms:.2f}", *shares, f"{point.latency_p95_ms:.0f}")
         table.add_row(point.label, *costs, *ends, f"{point.faces_per_s:.0f}")
     return table
 

@@ -8,13 +8,22 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from stream.benchmark.observations import StreamNumbers
-from stream.benchmark.trial import TrialResult
+from stream.benchmark.trial import Metered, TrialResult
 
 
 def streams_table(result: TrialResult, title: str) -> Table:
     """A row per stream."""
     table = _table(
-        title, "stream", "fps", "latency ms p50/p95/p99", "gap p99", "longest", "scores/s", "age p95 ms", "drops"
+        title,
+        "stream",
+        "fps",
+        "delivered",
+        "latency ms p50/p95/p99",
+        "gap p99",
+        "longest",
+        "samples",
+        "age p95 ms",
+        "drops",
     )
     for stream in result.streams:
         table.add_row(*stream_row(stream))
@@ -26,8 +35,20 @@ def stream_row(stream: StreamNumbers) -> list[str]:
         number(value, 0) for value in (stream.latency_p50_ms, stream.latency_p95_ms, stream.latency_p99_ms)
     )
     gaps = [number(stream.gap_p99_frames, 2), number(stream.gap_max_frames, 2)]
-    rates = [number(stream.scores_per_s, 2), number(stream.score_age_p95_ms, 0)]
-    return [stream.name, number(stream.fps, 2), latency, *gaps, *rates, str(stream.video_drops)]
+    rates = [f"{stream.samples} of {number(stream.samples_wanted, 0)}", number(stream.score_age_p95_ms, 0)]
+    return [
+        stream.name,
+        number(stream.fps, 2),
+        number(stream.delivered_fps, 2),
+        latency,
+        *gaps,
+        *rates,
+        str(stream.video_drops),
+    ]
+
+
+def networks_line(metered: Metered) -> str:
+    return f"{metered.parts.model.spec.name}: " + ", ".join(f"{what} {how}" for what, how in metered.networks.items())
 
 
 def process_table(result: TrialResult, title: str) -> Table:

@@ -132,10 +132,18 @@ def run_per_frame(frames: Iterator[Bytes], detector: NetworkDetector, parts: Par
 
 
 def run_recomputed(
-    frames: Iterator[Bytes], detector: NetworkDetector, parts: Parts, pace: Pace, networks: Embedder
+    frames: Iterator[Bytes],
+    detector: NetworkDetector,
+    parts: Parts,
+    pace: Pace,
+    networks: Embedder,
+    filled: Sequence[Bytes] = (),
 ) -> tuple[int, int]:
-    """(a) The predecessors' way: for each score all of the window's crops go through the backbone again."""
-    crops: deque[Bytes] = deque(maxlen=pace.slots)
+    """(a) The predecessors' way: for each score all of the window's crops go through the backbone again.
+
+    ``filled``: crops that the window holds at first, so that the first score costs as much as any.
+    """
+    crops: deque[Bytes] = deque(filled, maxlen=pace.slots)
     scores = 0
     for index, bgr in enumerate(frames):
         face = first_face(detector, bgr) if pace.is_slot(index) else None
@@ -204,17 +212,26 @@ def clip_seconds(clip: Path) -> float:
 
 
 def threaded_frames(clip: Path) -> Iterator[Bytes]:
-    """(c) A reader on a thread of its own with a short queue before it; nothing is dropped."""
-    waiting: Queue[Bytes | None] = Queue(READ_AHEAD)
+    """(c) A reader on a thread of its own with a short queue before it; nothing is dropped.
+
+    Raises what its reader raises, after the frames that were read before.
+    """
+    waiting: Queue[Bytes | Exception | None] = Queue(READ_AHEAD)
 
     def read() -> None:
-        for bgr in opencv_frames(clip):
-            waiting.put(bgr)
-        waiting.put(None)
+        try:
+            for bgr in opencv_frames(clip):
+                waiting.put(bgr)
+        except Exception as error:  # top of the thread: raised again by who reads the queue
+            waiting.put(error)
+        else:
+            waiting.put(None)
 
     threading.Thread(target=read, name="opencv-reader", daemon=True).start()
-    while (frame := waiting.get()) is not None:
-        yield frame
+    while (entry := waiting.get()) is not None:
+        if isinstance(entry, Exception):
+            raise entry
+        yield entry
 
 
 def torch_networks(parts: Parts, folder: Path) -> Embedder:
@@ -270,6 +287,11 @@ def _first_crops(crops: Iterator[tuple[int, Bytes]], count: int) -> dict[int, By
         if len(found) == count:
             break
     return found
+
+
+def first_crops(clip: Path, detector: NetworkDetector, parts: Parts, pace: Pace) -> list[Bytes]:
+    """Of the first full window, oldest first."""
+    return list(_first_crops(_bgr_crops(clip, detector, parts, pace), pace.slots).values())
 
 
 def _bgr_crops(clip: Path, detector: NetworkDetector, parts: Parts, pace: Pace) -> Iterator[tuple[int, Bytes]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ from typing import Any
 from rich.console import Console
 
 from stream.benchmark.comparison import compare
-from stream.benchmark.cpu import Meter
 from stream.benchmark.growth import curves_json, draw_chart, grow
-from stream.benchmark.observations import is_carried, largest, rounded
-from stream.benchmark.report import process_lines, process_table, stall_table, streams_table
+from stream.benchmark.observations import is_carried, largest, largest_kept, misses_of, rounded
+from stream.benchmark.report import networks_line, process_lines, process_table, stall_table, streams_table
 from stream.benchmark.trial import (
     CAMERA_FPS,
     WARM_UP_S,
+    Metered,
     TrialOrder,
     TrialResult,
     cameras,
@@ -28,11 +27,10 @@ from stream.benchmark.trial import (
 )
 from stream.config import AppConfig
 from stream.demo.clip import ensure_clip
-from stream.errors import OutputError, UsageError
+from stream.errors import OutputError, SourceError, UsageError
 from stream.gst.clip_making import ClipShape, ensure_shaped
-from stream.parts import Parts
 
-SCHEMA = 1
+SCHEMA = 2
 """Counts up when a key of the JSON changes its meaning."""
 MOST_STREAMS = 64
 SEARCH_S = 6.0
@@ -66,9 +64,10 @@ def run_bench(order: BenchOrder, *, console: Console | None = None) -> int:
     _check_clip(order, console)
     report: dict[str, Any] = {"schema": SCHEMA, "mode": order.mode, "camera_fps": CAMERA_FPS}
     order = replace(order, config=_with_backend(order.config, order.backend))
-    with metered_parts(order.config) as (parts, meter):
-        report |= {"model": parts.model.spec.name, "backend": parts.scorer.backend_name}
-        bench = _Bench(order, ensure_shaped(order.clip, CLIPS, ClipShape()), parts, meter, console)
+    with metered_parts(order.config, threads=1 if order.compare else None) as metered:
+        report |= {"model": metered.parts.model.spec.name, "networks": metered.networks}
+        console.print(networks_line(metered))
+        bench = _Bench(order, ensure_shaped(order.clip, CLIPS, ClipShape()), metered, console)
         report |= rounded(bench.measured())
     if order.json is not None:
         _write(order.json, report)
@@ -112,8 +111,8 @@ def _write(path: Path, report: dict[str, Any]) -> None:
 class _Bench:
     """One command's measurements on one set of parts."""
 
-    def __init__(self, order: BenchOrder, clip: Path, parts: Parts, meter: Meter, console: Console) -> None:
-        self._order, self._clip, self._parts, self._meter, self._console = order, clip, parts, meter, console
+    def __init__(self, order: BenchOrder, clip: Path, metered: Metered, console: Console) -> None:
+        self._order, self._clip, self._metered, self._console = order, clip, metered, console
 
     def measured(self) -> dict[str, Any]:
         if self._order.compare:
@@ -122,24 +121,20 @@ class _Bench:
             return self._grown()
         if self._order.stall:
             return self._stalled(self._order.streams or 2)
-        count = self._order.streams if self._order.streams is not None else self._search()
-        if not count:
-            return {"largest": 0}
-        result = self._trial(count, self._order.seconds)
-        self._show(result)
-        found = {"largest": count} if self._order.streams is None else {}
-        return {**found, "carried": is_carried(result.streams, CAMERA_FPS), "trial": as_json(result)}
+        if self._order.streams is None:
+            return self._searched()
+        return self._shown(self._trial(self._order.streams, self._order.seconds))
 
     def _compared(self) -> dict[str, Any]:
         video_s = min(self._order.seconds, ClipShape.seconds)
         clip = ensure_shaped(self._order.clip, CLIPS, ClipShape(seconds=video_s))
-        return {"compare": compare(clip, self._parts, self._order.config, self._console)}
+        return {"compare": compare(clip, self._metered, self._order.config, self._console)}
 
     def _grown(self) -> dict[str, Any]:
         """The chart lies beside the JSON, or among the benchmark's clips."""
 
         def trial(wanted: TrialOrder, clip: Path) -> TrialResult:
-            return run_trial(wanted, clip, self._parts, self._meter, self._order.config)
+            return run_trial(wanted, clip, self._metered, self._order.config)
 
         order = self._order
         curves = grow(order.clip, CLIPS, order.seconds, order.mode, trial, self._console)
@@ -150,27 +145,48 @@ class _Bench:
 
     def _trial(self, count: int, seconds: float) -> TrialResult:
         order = TrialOrder(count, self._order.mode, seconds)
-        return run_trial(order, self._clip, self._parts, self._meter, self._order.config)
+        return run_trial(order, self._clip, self._metered, self._order.config)
 
-    def _search(self) -> int:
-        count = largest(self._carries, MOST_STREAMS)
-        self._console.print(f"largest number of streams: {count}, if no longer trial says otherwise")
-        return count
+    def _searched(self) -> dict[str, Any]:
+        """The largest number by short trials, then from it down until one is carried at full length."""
+        found = largest(
+            lambda count: self._carried(count, min(SEARCH_S, self._order.seconds)) is not None, MOST_STREAMS
+        )
+        kept: list[TrialResult] = []
 
-    def _carries(self, count: int) -> bool:
-        result = self._trial(count, min(SEARCH_S, self._order.seconds))
-        carried = is_carried(result.streams, CAMERA_FPS)
-        self._console.print(f"{count} streams: {'carried' if carried else 'too many'}")
-        return carried
+        def carries(count: int) -> bool:
+            result = self._carried(count, self._order.seconds)
+            kept.extend([] if result is None else [result])
+            return result is not None
 
-    def _show(self, result: TrialResult) -> None:
+        count = largest_kept(found, carries)
+        self._console.print(f"largest number of streams that was carried for {self._order.seconds:g} s: {count}")
+        return {"largest": count, **(self._shown(kept[-1]) if kept else {})}
+
+    def _carried(self, count: int, seconds: float) -> TrialResult | None:
+        """The trial, if it was carried. Cameras that do not even start are too many, but for a single one."""
+        try:
+            result = self._trial(count, seconds)
+        except SourceError as error:
+            if count == 1:
+                raise
+            self._console.print(f"{count} streams: too many ({error})")
+            return None
+        missed = sorted({miss for stream in result.streams for miss in misses_of(stream, CAMERA_FPS)})
+        told = f"too many ({', '.join(missed)} not kept)" if missed else "carried"
+        self._console.print(f"{count} streams, {seconds:g} s: {told}")
+        return None if missed else result
+
+    def _shown(self, result: TrialResult) -> dict[str, Any]:
         title = f"{len(result.streams)} x 720p25, {result.mode}, {result.seconds:.0f} s"
         self._console.print(streams_table(result, title))
         self._console.print(process_table(result, "process"))
         for line in process_lines(result):
             self._console.print(line)
-        verdict = "kept" if is_carried(result.streams, CAMERA_FPS) else "not kept"
-        self._console.print(f"latency bound and full rate: {verdict}")
+        carried = is_carried(result.streams, CAMERA_FPS)
+        verdict = "kept" if carried else "not kept"
+        self._console.print(f"latency bound, full rate and samples: {verdict}")
+        return {"carried": carried, "trial": as_json(result)}
 
     def _stalled(self, count: int) -> dict[str, Any]:
         """The last camera has a process of its own, which is stopped half-way."""
@@ -178,16 +194,16 @@ class _Bench:
         with (
             cameras(self._clip, count - 1) as others,
             cameras(self._clip, 1) as victim,
-            watching([*others.urls, *victim.urls], order, self._parts, self._order.config) as run,
+            watching([*others.urls, *victim.urls], order, self._metered, self._order.config) as run,
         ):
             run.wait_until_playing()
             time.sleep(WARM_UP_S)
-            before = run.measure(order.seconds, self._meter, [others.process])
-            drops, begin_ns = Counter(run.recorder.drops), time.monotonic_ns()
+            before = run.measure(order.seconds, [others.process])
+            counts, begin_ns = run.recorder.counts(), time.monotonic_ns()
             victim.freeze()
             time.sleep(order.seconds)
             span_ns = (begin_ns, time.monotonic_ns())
-            during = [run.numbers(name, drops, span_ns) for name in run.names]
+            during = [run.numbers(name, counts, span_ns) for name in run.names]
             state = run.recorder.state[during[-1].name]  # type: ignore[index]
         self._console.print(stall_table(before.streams, during, during[-1].name))
         self._console.print(f"{during[-1].name} at the end: {state.value}")

@@ -13,18 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
-from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
+from engines.runtime.ports import Backend
 from stream.app import WatchResult, watch
-from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name
-from stream.benchmark.observations import Recorder, StreamNumbers, numbers_of
+from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name, thread_ids
+from stream.benchmark.observations import Counts, Rates, Recorder, StreamNumbers, numbers_of
 from stream.config import AppConfig, MetricsConfig, RestreamConfig, StreamConfig
 from stream.errors import SourceError, UnmaskError
 from stream.faces.network import NetworkDetector
-from stream.faces.open import network_named
 from stream.parts import Parts, open_parts
-from stream.scoring.scorer import ModelScorer
 from stream.types import StreamName, StreamState
 
 CAMERA_FPS = 25.0
@@ -33,6 +32,7 @@ WARM_UP_S = 3.0
 """Windows must fill before faces are scored."""
 POLL_S = 0.05
 GRACE_S = 5.0
+GREY = 128
 
 
 @dataclass(frozen=True)
@@ -113,46 +113,70 @@ def cameras(clip: Path, count: int) -> Iterator[Cameras]:
         served.close()
 
 
+@dataclass(frozen=True)
+class Metered:
+    """What ``watch`` would run, with a meter around each network."""
+
+    parts: Parts
+    detector: NetworkDetector
+    """``parts.detector``, whose network can also be run on pictures that are no frames."""
+    meter: Meter
+    runtime_threads: frozenset[int]
+    """Native ids of the threads that the runtimes made for themselves."""
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """Runtime and precision of what ``auto`` or the configuration chose."""
+        model, detector = self.parts.model, self.detector
+        return {
+            "backbone": f"{self.parts.scorer.backend_name} {model.precision}",
+            "detector": f"{detector.backend_name} {detector.precision}",
+        }
+
+
 @contextmanager
-def metered_parts(config: AppConfig) -> Iterator[tuple[Parts, Meter]]:
-    """The configured model and detector, whose networks tell the meter what they take."""
-    meter = Meter()
-    parts = open_parts(config)
-    backbone = MeteredBackend(parts.model.backbone, meter, "embed")
-    head = MeteredBackend(parts.model.head, meter, "head")
-    scorer = ModelScorer(backbone, head, parts.model.spec)
-    detector, close = metered_detector(config, meter)
+def metered_parts(config: AppConfig, *, threads: int | None = None) -> Iterator[Metered]:
+    """The parts of ``watch``, each network run once so that its runtime has made its threads."""
+    meter, before = Meter(), thread_ids()
+
+    def metered(stage: str, backend: Backend) -> Backend:
+        return MeteredBackend(backend, meter, stage)
+
+    parts = open_parts(config, threads=threads, wrap=metered)
+    detector = parts.detector
+    if not isinstance(detector, NetworkDetector):
+        raise TypeError("the detector runs no network")
     try:
-        yield Parts(parts.model, detector, scorer), meter
+        _run_once(parts, detector)
+        yield Metered(parts, detector, meter, frozenset(thread_ids() - before))
     finally:
-        close.close()
+        detector.close()
         parts.close()
 
 
-def metered_detector(config: AppConfig, meter: Meter) -> tuple[NetworkDetector, OnnxRuntimeBackend]:
-    chosen = config.detector
-    network = network_named(chosen.name)
-    path = chosen.weights or network.find_weights()
-    backend = OnnxRuntimeBackend(network.load_graph(path), threads=config.model.threads or 1)
-    metered = MeteredBackend(backend, meter, "detect")
-    return NetworkDetector(network, metered, confidence=chosen.confidence, width=chosen.width), backend
+def _run_once(parts: Parts, detector: NetworkDetector) -> None:
+    """On grey pictures and an empty window."""
+    spec = parts.model.spec
+    width, height = detector.fit((1280, 720)).canvas_wh
+    detector.find(np.full((height, width, 3), GREY, np.uint8))
+    features = parts.scorer.embed([np.full((spec.pixels.size, spec.pixels.size, 3), GREY, np.uint8)])
+    window = np.repeat(features[:, None], spec.window.slots, axis=1)
+    parts.scorer.score(window, np.ones(window.shape[:2], np.float32))
 
 
-def run_trial(
-    order: TrialOrder, clip: Path, parts: Parts, meter: Meter, config: AppConfig | None = None
-) -> TrialResult:
+def run_trial(order: TrialOrder, clip: Path, metered: Metered, config: AppConfig | None = None) -> TrialResult:
     """Serve, watch, warm up, measure. Raises SourceError when a camera does not play in time."""
-    with cameras(clip, order.streams) as served, watching(served.urls, order, parts, config) as run:
+    with cameras(clip, order.streams) as served, watching(served.urls, order, metered, config) as run:
         run.wait_until_playing()
         time.sleep(WARM_UP_S)
-        return run.measure(order.seconds, meter, [served.process])
+        return run.measure(order.seconds, [served.process])
 
 
 @contextmanager
 def watching(
-    urls: Sequence[str], order: TrialOrder, parts: Parts, config: AppConfig | None = None
+    urls: Sequence[str], order: TrialOrder, metered: Metered, config: AppConfig | None = None
 ) -> Iterator[Watching]:
-    run = Watching(urls, order, parts, config or AppConfig())
+    run = Watching(urls, order, metered, config or AppConfig())
     try:
         yield run
     finally:
@@ -162,11 +186,12 @@ def watching(
 class Watching:
     """A ``watch`` on a thread of its own, and what is seen of it."""
 
-    def __init__(self, urls: Sequence[str], order: TrialOrder, parts: Parts, base: AppConfig) -> None:
-        self._order, self._parts = order, parts
+    def __init__(self, urls: Sequence[str], order: TrialOrder, metered: Metered, base: AppConfig) -> None:
+        self._order, self._metered = order, metered
         self.names = tuple(f"camera-{number}" for number in range(1, len(urls) + 1))
         self.recorder = Recorder(video_stage="overlay" if order.mode == "restream" else None)
         self.recorder.watch_clock(time.monotonic_ns)
+        self.recorder.threads.update(dict.fromkeys(metered.runtime_threads, "inference"))
         self._config = _config(base, dict(zip(self.names, urls, strict=True)), order.mode)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -177,7 +202,11 @@ class Watching:
     def _run(self) -> None:
         try:
             self._result = watch(
-                self._config, stop=self._stop, sinks=[self.recorder], observers=[self.recorder], parts=self._parts
+                self._config,
+                stop=self._stop,
+                sinks=[self.recorder],
+                observers=[self.recorder],
+                parts=self._metered.parts,
             )
         except Exception as error:  # top of the thread: raised again by the owner
             self._failure = error
@@ -190,18 +219,20 @@ class Watching:
                 raise SourceError("a benchmark camera did not play in time: try fewer streams", reason="timeout")
             time.sleep(POLL_S)
 
-    def measure(self, seconds: float, meter: Meter, served: Sequence[psutil.Process]) -> TrialResult:
+    def measure(self, seconds: float, served: Sequence[psutil.Process]) -> TrialResult:
         """Over the next ``seconds``."""
-        drops, before, networks = Counter(self.recorder.drops), read_cpu(served), meter.copy()
+        meter = self._metered.meter
+        counts, before, networks = self.recorder.counts(), read_cpu(served), meter.copy()
         time.sleep(seconds)
         after, used = read_cpu(served), meter.copy().since(networks)
         self._check()
-        streams = tuple(self.numbers(name, drops, (before.at_ns, after.at_ns)) for name in self.names)
+        streams = tuple(self.numbers(name, counts, (before.at_ns, after.at_ns)) for name in self.names)
         threads = shares_by_name(before, after, self.recorder.threads)
         return _result(self._order, streams, (before, after), threads, used)
 
-    def numbers(self, name: str, drops: Counter[tuple[StreamName, str]], span_ns: tuple[int, int]) -> StreamNumbers:
-        return numbers_of(self.recorder, drops, name, span_ns, self._order.camera_fps)
+    def numbers(self, name: str, before: Counts, span_ns: tuple[int, int]) -> StreamNumbers:
+        slots_per_s = 1 / self._metered.parts.model.spec.window.period_s
+        return numbers_of(self.recorder, before, name, span_ns, Rates(self._order.camera_fps, slots_per_s))
 
     def close(self) -> None:
         self._stop.set()
@@ -234,7 +265,7 @@ def _result(
     before, after = readings
     seconds = (after.at_ns - before.at_ns) / 1e9
     threads = dict(sorted(shares.items(), key=lambda item: -item[1]))
-    networks = {stage: used.cpu_s[stage] / seconds for stage in ("detect", "embed", "head")}
+    networks = networks_of(used, seconds, shares.get("inference", 0.0))
     cpu = (after.total_s - before.total_s) / seconds
     return TrialResult(
         streams,
@@ -252,12 +283,19 @@ def _result(
     )
 
 
+def networks_of(used: Meter, seconds: float, helpers: float) -> dict[str, float]:
+    """Cores by network: of the calling thread, and the runtimes' own (``helpers``) by how long each was waited for."""
+    waited = {stage: used.waited_s(stage) for stage in NETWORKS}
+    total = sum(waited.values()) or 1.0
+    return {stage: used.cpu_s[stage] / seconds + helpers * waited[stage] / total for stage in NETWORKS}
+
+
 def stages_of(threads: dict[str, float], networks: dict[str, float]) -> dict[str, float]:
     """CPU by what it was for. The analysis thread's share outside the networks is crops, tracking, windows, sinks."""
     roles: dict[str, float] = Counter()  # type: ignore[assignment]
     for name, share in threads.items():
         roles[_role(name)] += share
-    analysis = max(0.0, roles.pop("analysis", 0.0) - sum(networks.values()))
+    analysis = max(0.0, roles.pop("analysis", 0.0) + roles.pop("inference", 0.0) - sum(networks.values()))
     return {**networks, "analysis": analysis, **roles}
 
 
@@ -265,8 +303,10 @@ def _role(thread: str) -> str:
     return next((role for role, starts in THREADS.items() if thread.startswith(starts)), "other")
 
 
+NETWORKS = ("detect", "embed", "head")
 THREADS: dict[str, tuple[str, ...]] = {
     "analysis": ("analysis",),
+    "inference": ("inference",),
     "decode": ("decode", "rtpjitterbuf", "avdec"),
     "overlay": ("overlay",),
     "encode": ("in:src", "x264", "openh264"),

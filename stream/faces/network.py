@@ -52,8 +52,11 @@ class Fit:
 class NetworkDetector:
     """A FaceDetector that reduces the frame, runs a network and gives faces in frame pixels. Used by one thread."""
 
-    def __init__(self, network: FaceNetwork, backend: Backend, *, confidence: float, width: int) -> None:
+    def __init__(
+        self, network: FaceNetwork, backend: Backend, *, confidence: float, width: int, precision: str = "fp32"
+    ) -> None:
         """``width``: longest side of the reduced picture, in pixels, for networks that take any size."""
+        self.precision = precision
         self._network = network
         self._backend = backend
         self._confidence = confidence

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from engines.engine_choice import Graph, open_fastest
+from engines.engine_choice import Graph, Opened, open_fastest
 from engines.errors import CheckpointError
 from engines.runtime.ports import Backend
 from engines.store import sha256_of
@@ -33,18 +34,26 @@ DETECTORS = {
 
 
 def open_detector(
-    name: str, *, weights: Path | None = None, threads: int = 1, confidence: float = 0.5, width: int = 320
+    name: str,
+    *,
+    weights: Path | None = None,
+    threads: int = 1,
+    confidence: float = 0.5,
+    width: int = 320,
+    wrap: Callable[[Backend], Backend] = lambda backend: backend,
 ) -> NetworkDetector:
     """A detector ready to use.
 
     ``weights``: an .onnx file; None takes the detector's own. ``threads``: of the runtime, 0 lets it choose. ``width``:
     longest side of the picture that is searched, in pixels (a graph of fixed size ignores it): a face must be about
-    10 pixels wide in it to be found. Raises UsageError for an unknown name and ModelError for weights that are missing,
-    truncated or of another network.
+    10 pixels wide in it to be found. ``wrap``: put around what runs the network, to measure it. Raises UsageError for
+    an unknown name and ModelError for weights that are missing, truncated or of another network.
     """
     network = network_named(name)
-    backend = _backend(network, _weights(network, weights), threads)
-    return NetworkDetector(network, backend, confidence=confidence, width=width)
+    opened = _opened(network, _weights(network, weights), threads)
+    return NetworkDetector(
+        network, wrap(opened.backend), confidence=confidence, width=width, precision=opened.precision
+    )
 
 
 def network_named(name: str) -> FaceNetwork:
@@ -76,12 +85,12 @@ def _graph(network: FaceNetwork, path: Path) -> Graph:
     return Graph(network.name, f"{network.name}.onnx", network.load_graph(path), sha256_of(path))
 
 
-def _backend(network: FaceNetwork, path: Path, threads: int) -> Backend:
+def _opened(network: FaceNetwork, path: Path, threads: int) -> Opened:
     try:
-        backend = open_fastest(_graph(network, path), threads=threads).backend
+        opened = open_fastest(_graph(network, path), threads=threads)
     except CheckpointError as error:
         raise ModelError(f"{path} is truncated or not an ONNX file: fetch it again") from error
-    return _checked(network, path, backend)
+    return replace(opened, backend=_checked(network, path, opened.backend))
 
 
 def _checked(network: FaceNetwork, path: Path, backend: Backend) -> Backend:

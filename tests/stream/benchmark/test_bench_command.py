@@ -10,17 +10,23 @@ import pytest
 
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
 
+from stream.benchmark.observations import StreamNumbers
+from stream.benchmark.trial import TrialOrder, TrialResult
 from stream.cli import main
+from stream.errors import SourceError
 
 STREAM_KEYS = {
     "name",
     "fps",
+    "delivered_fps",
     "latency_p50_ms",
     "latency_p95_ms",
     "latency_p99_ms",
     "gap_p99_frames",
     "gap_max_frames",
     "scores_per_s",
+    "samples",
+    "samples_wanted",
     "score_age_p95_ms",
     "video_drops",
     "analysis_skips",
@@ -41,7 +47,8 @@ def bench(clip: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[st
 @pytest.mark.parametrize("mode", ["score", "restream"])
 def test_streams_are_measured_one_by_one(face_clip: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     report = bench(face_clip, monkeypatch, "--streams", "2", "--mode", mode, "--seconds", "1")
-    assert (report["schema"], report["mode"], report["model"]) == (1, mode, "lite0-gru")
+    assert (report["schema"], report["mode"], report["model"]) == (2, mode, "lite0-gru")
+    assert report["networks"]["detector"].split()[1] == "fp32"
     trial = report["trial"]
     assert [set(stream) for stream in trial["streams"]] == [STREAM_KEYS] * 2
     assert [stream["name"] for stream in trial["streams"]] == ["camera-1", "camera-2"]
@@ -57,6 +64,25 @@ def test_a_frozen_camera_is_told_from_the_others(face_clip: Path, monkeypatch: p
     alive, frozen = report["during"]
     assert alive["fps"] > frozen["fps"]
     assert alive["scores_per_s"] > 0
+
+
+def test_cameras_that_do_not_start_are_too_many_and_fewer_are_tried(
+    face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def trial(order: TrialOrder, *_: object) -> TrialResult:
+        tried.append(order.streams)
+        if order.streams > 2 or (order.streams == 2 and order.seconds > 1):
+            raise SourceError("a benchmark camera did not play in time: try fewer streams", reason="timeout")
+        numbers = StreamNumbers("camera-1", 25, 25, 9, 9, 9, 1, 1, 5, 5, 5, 9, 0, 0)
+        return TrialResult((numbers,) * order.streams, "score", order.seconds, 1, 0, {}, {}, 0, 1, 1, 1, 1)
+
+    monkeypatch.setattr("stream.benchmark.run.run_trial", trial)
+    monkeypatch.setattr("stream.benchmark.run.SEARCH_S", 1)
+    report = bench(face_clip, monkeypatch, "--streams", "auto", "--seconds", "2")
+    assert tried == [1, 2, 4, 3, 2, 1]
+    assert (report["largest"], report["carried"], len(report["trial"]["streams"])) == (1, True, 1)
 
 
 @pytest.mark.parametrize(

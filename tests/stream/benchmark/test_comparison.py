@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
 
 from engines.catalog import model_folder
+from engines.preprocess import Bytes, Floats
 from stream.benchmark.comparison import (
     CROP_TOLERANCE,
     OURS,
@@ -16,11 +19,11 @@ from stream.benchmark.comparison import (
     _refuse_unlike,
     standings,
 )
-from stream.benchmark.cpu import Meter
 from stream.benchmark.rivals import (
     Pace,
     Sameness,
     WayRun,
+    first_crops,
     opencv_frames,
     pace_of,
     run_ours,
@@ -30,7 +33,7 @@ from stream.benchmark.rivals import (
     threaded_frames,
     torch_networks,
 )
-from stream.benchmark.trial import metered_detector, metered_parts
+from stream.benchmark.trial import metered_parts
 from stream.config import AppConfig
 from stream.errors import ModelError, SourceError
 
@@ -41,6 +44,7 @@ def test_ratios_are_ours_over_theirs_summed_over_the_rounds() -> None:
     assert (ours.scores_per_wall_s, ours.scores_per_cpu_s, ours.video_per_cpu_s) == (25, 50, 10)
     assert (other.ours_is_times_wall, other.ours_is_times_cpu) == (5, 5)
     assert (other.slot_scores, other.all_scores) == (100, 500)
+    assert (other.ours_is_times_wall_all, other.ours_is_times_cpu_all) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -60,15 +64,41 @@ def test_ways_that_score_unlike_are_not_compared(same: Sameness, told: str) -> N
 def test_a_clip_without_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="OpenCV cannot read"):
         next(opencv_frames(tmp_path / "none.mp4"))
+    with pytest.raises(SourceError, match="OpenCV cannot read"):
+        next(threaded_frames(tmp_path / "none.mp4"))  # its reader's error, not a wait for ever
+
+
+class CountingEmbedder:
+    """Notes how many crops each score put through the backbone."""
+
+    def __init__(self) -> None:
+        self.crops: list[int] = []
+
+    def embed(self, crops: Sequence[Bytes]) -> Floats:
+        self.crops.append(len(crops))
+        return np.zeros((len(crops), 4), np.float32)
+
+    def score(self, features: Floats, mask: Floats) -> Floats:  # noqa: ARG002 - the protocol's signature
+        return np.zeros(len(features), np.float32)
+
+
+def test_a_filled_window_is_recomputed_whole_from_the_first_score(face_clip: Path) -> None:
+    networks = CountingEmbedder()
+    with metered_parts(AppConfig()) as metered:
+        parts, detector = metered.parts, metered.detector
+        pace = Pace(every=10, slots=2)
+        filled = first_crops(face_clip, detector, parts, pace)
+        scores, _ = run_recomputed(opencv_frames(face_clip), detector, parts, pace, networks, filled)
+    assert scores > 0
+    assert networks.crops == [2] * scores
 
 
 def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> None:
     pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
-    with metered_parts(AppConfig()) as (parts, _):
-        detector, backend = metered_detector(AppConfig(), Meter())
+    with metered_parts(AppConfig()) as metered:
+        parts, detector = metered.parts, metered.detector
         pace = Pace(every=1, slots=parts.model.spec.window.slots)
         same = same_window(face_clip, detector, parts, pace, torch_networks(parts, model_folder("lite0-gru")))
-        backend.close()
     assert same.recomputed == pytest.approx(same.per_frame, abs=TORCH_TOLERANCE)
     assert same.ours_on_their_crops == pytest.approx(same.per_frame, abs=TORCH_TOLERANCE)
     assert same.ours == pytest.approx(same.per_frame, abs=CROP_TOLERANCE)
@@ -76,14 +106,13 @@ def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> 
 
 
 def test_every_way_goes_through_the_whole_clip(face_clip: Path) -> None:
-    with metered_parts(AppConfig()) as (parts, _):
-        detector, backend = metered_detector(AppConfig(), Meter())
+    with metered_parts(AppConfig()) as metered:
+        parts, detector = metered.parts, metered.detector
         pace = pace_of(parts, 25.0)
         frames = sum(1 for _ in opencv_frames(face_clip))
         per_frame = run_per_frame(threaded_frames(face_clip), detector, parts, pace)
         recomputed = run_recomputed(opencv_frames(face_clip), detector, parts, pace, parts.scorer)
         ours = run_ours(face_clip, parts, AppConfig())
-        backend.close()
     slots = len(range(0, frames, pace.every))
     assert per_frame == (slots, frames)
     assert recomputed == (slots, slots)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import cast
+
 import numpy as np
 import pytest
 
 from engines.errors import InferenceError
+from engines.runtime.ports import Array, Backend
 from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name
-from stream.benchmark.trial import stages_of
+from stream.benchmark.trial import networks_of, stages_of
 from tests.fakes import FEATURES, SIZE, backbone_of
 
 
@@ -45,3 +50,25 @@ def test_a_meter_counts_runs_and_rows_and_failures_too() -> None:
 def test_a_reading_knows_pythons_threads_by_their_names() -> None:
     names = {name for name, _ in read_cpu().by_thread.values()}
     assert "MainThread" in names
+
+
+def test_a_runtimes_own_threads_count_for_the_networks_that_waited_for_them() -> None:
+    used = Meter(Counter(detect=0.2, embed=0.1), Counter(detect=1.2, embed=3.1, head=0.0))  # type: ignore[call-overload]
+    networks = networks_of(used, 2.0, helpers=0.8)
+    assert networks == pytest.approx({"detect": 0.1 + 0.2, "embed": 0.05 + 0.6, "head": 0.0})
+    stages = stages_of({"analysis": 0.5, "inference": 0.8}, networks)
+    assert stages["analysis"] == pytest.approx(0.35)
+    assert sum(stages.values()) == pytest.approx(1.3)
+
+
+def test_device_inference_is_offered_only_where_the_inner_one_has_it() -> None:
+    class OnDevice:
+        def infer_device(self, pointers: Mapping[str, int], batch: int) -> dict[str, Array]:  # noqa: ARG002
+            return {"features": np.zeros((batch, 1), np.float32)}
+
+    meter = Meter()
+    assert MeteredBackend(backbone_of(), meter, "embed").infer_device is None
+    infer = MeteredBackend(cast("Backend", OnDevice()), meter, "embed").infer_device
+    assert infer is not None
+    infer({"crops": 1}, 3)
+    assert (meter.runs["embed"], meter.rows["embed"]) == (1, 3)

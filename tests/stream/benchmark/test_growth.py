@@ -14,8 +14,8 @@ from stream.benchmark.growth import Curve, Point, draw_chart, explained
 from stream.gst.clip_making import ClipShape, shape_launch
 
 
-def point(at: float, decode: float, embed: float, *, kept: float = 1.0) -> Point:
-    return Point(at, f"{at:g} faces", {"decode": decode, "embed": embed}, kept, 40.0, 5.0)
+def point(at: float, decode: float, embed: float, *, kept: float = 1.0, sampled: float = 1.0) -> Point:
+    return Point(at, f"{at:g} faces", {"decode": decode, "embed": embed}, kept, 40.0, 5.0, sampled)
 
 
 def test_the_sentence_names_the_stage_that_grows() -> None:
@@ -29,6 +29,15 @@ def test_the_sentence_says_when_the_machine_was_full() -> None:
     assert explained("streams", [point(1, 2, 1), point(16, 2, 2, kept=0.7)]).endswith(
         "only 70% of the frames were kept."
     )
+
+
+@pytest.mark.parametrize("sampled", [0.2, float("nan")])
+def test_a_stage_that_was_sampled_less_is_not_called_cheaper(sampled: float) -> None:
+    told = explained("streams", [point(1, 2.0, 4.0), point(16, 1.5, 1.0, sampled=sampled)])
+    assert "embed -" not in told
+    assert "decode -0.50 ms" in told
+    assert told.endswith(f"only {sampled:.0%} of the samples were taken: embed did less, at no lower cost.")
+    assert "embed -3.00 ms" in explained("streams", [point(1, 2.0, 4.0), point(16, 1.5, 1.0)])
 
 
 def test_the_chart_shows_every_stage_in_its_colour(tmp_path: Path) -> None:

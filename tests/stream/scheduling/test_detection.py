@@ -49,6 +49,26 @@ def test_late_frames_do_not_slow_the_rate(late: list[int]) -> None:
     assert now <= 51 * period
 
 
+@given(
+    fps=st.sampled_from([5, 10, 12, 15, 24, 25, 30, 50]),
+    phase=st.floats(0, 0.999),
+    shift_ms=st.integers(0, 199),
+    late=st.lists(st.integers(0, 25), min_size=60, max_size=60),
+)
+def test_every_slot_of_a_face_has_a_look_though_the_grid_does_not_fit_the_frames(
+    fps: int, phase: float, shift_ms: int, late: list[int]
+) -> None:
+    """Frames up to 25 ms late; their media time is exact, and slots lie anywhere."""
+    period, slot, looked = 100 * MS, 200 * MS, set[int]()
+    last = -period
+    for index, delay in enumerate(late):
+        pts = index * 1000 * MS // fps
+        if pts + delay * MS >= next_look_ns(last, period, phase):
+            last = pts + delay * MS
+            looked.add((pts + shift_ms * MS) // slot)
+    assert looked == set(range(min(looked), max(looked) + 1))
+
+
 @pytest.mark.parametrize(
     ("period_ms", "stride", "expected_ms"), [(100, 1, 100), (100, 2, 200), (100, 3, 200), (500, 3, 500), (50, 3, 150)]
 )
