@@ -133,6 +133,8 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
     clear_leftovers(options.root)
     with StageBoard(Console(stderr=True), quiet=options.json) as board:
         outcomes = [_ensure(wish, options, board) for wish in plan]
+        if not board.has_built:
+            print("every engine is in place: nothing was built", file=sys.stderr)
     return _report(outcomes, options)
 
 

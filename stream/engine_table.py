@@ -68,6 +68,8 @@ class StageBoard:
         self._console = console
         self._quiet = quiet
         self._line = ""
+        self.has_built = False
+        """Whether any engine was begun."""
         self._began: dict[str, float] = {}
         self._done: list[str] = []
 
@@ -83,6 +85,7 @@ class StageBoard:
 
     def begin(self, key: EngineKey) -> None:
         """The next engine."""
+        self.has_built = True
         self._tell()
         self._line, self._done = report_line(key), []
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import stream.gst  # noqa: F401  # before any test imports gi by itself: see there
 from engines.cuda import host
 from engines.cuda.host import HostKernels
 from engines.model_store import VARIABLE
