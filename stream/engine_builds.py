@@ -31,6 +31,7 @@ from engines.catalog import (
 from engines.compile.leftovers import clear_leftovers, leftovers
 from engines.engine_choice import READS_GRAPHS, misfits
 from engines.errors import BuildError, EngineError
+from engines.export.calibration_crops import PICTURES
 from engines.runtime.processor import has_bf16
 from engines.runtime.table import ALWAYS, RUNTIMES, require, runtimes_here
 from engines.spec import ModelSpec, load_spec, verify_files
@@ -68,7 +69,6 @@ ENGINE_NAME = re.compile(rf"[\w.-]+-({'|'.join(RUNTIMES)})-({'|'.join(PRECISIONS
 FAILED = 3
 FEWEST_CROPS = 20
 """Fewer say nothing about the range of a face's values."""
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from engines.runtime.table import ALWAYS, runtime
 from engines.store import Manifest, Parity, Timing, engine_folder, sha256_of, write_manifest
 
 Stage = Literal["export", "sanitise", "precision", "build", "parity", "benchmark"]
-STAGES: tuple[Stage, ...] = ("export", "sanitise", "precision", "build", "parity", "benchmark")
 OnStage = Callable[[Stage, float], None]
 """Told a stage and its share that is done, 0-1."""
 NEED_MANIFESTS = ("tensorrt", "tensorrt-rtx")
@@ -109,7 +108,7 @@ def _made(
 
 
 def _request(job: BuildJob, on_share: Callable[[float], None]) -> BuildRequest:
-    key, others = job.key, ("workspace", "calibration")
+    key, others = job.key, ("workspace", "calibration", "promise")  # of the key, not of the runtime
     options = {name: value for name, value in job.options.items() if name not in others}
     return BuildRequest(key.precision, key.batches, job.workspace_bytes, options, lambda _, share: on_share(share))
 

@@ -189,7 +189,7 @@ def test_labels_outside_their_sets_become_other_and_series_do_not_grow(texts: li
     assert set(samples(metrics)) - before == set()
 
 
-@pytest.mark.parametrize("secret", ["rtsp://root:hunter2@10.0.0.5/x", "user@host", "/home/me/clip.mp4", "a" * 65, ""])
+@pytest.mark.parametrize("secret", ["rtsp://root:hunter2@10.0.0.5/x", "user@host", "/srv/clip.mp4", "a" * 65, ""])
 def test_an_address_never_becomes_a_label(secret: str) -> None:
     metrics = Metrics()
     metrics.add_stream(StreamName(secret))
