@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[1]
 LONGEST_FUNCTION = 40
 LARGEST_FILE = 12 * 2**20
 
-LEAVES = {"engines.compile.request", "engines.runtime.ports", "stream.sources.uri"}
+LEAVES = {"engines.compile.request", "engines.runtime.ports", "stream.alerts.alert", "stream.sources.uri"}
 """Rooms within rooms: the seams of builders and runtimes, which those behind them keep to; an address is a value, which
-GStreamer's launch lines are made from and sources are opened by."""
+GStreamer's launch lines are made from and sources are opened by; rules make alerts, and the page shows them."""
 
 WORKSHOP = {"engines.export.package", "engines.export.reference", "engines.importing", "engines.training.run"}
 """What commands with torch start from: imported when such a command runs, so that the live path stays without."""
@@ -114,6 +114,10 @@ DOORS: dict[str, set[str]] = {
     # edges
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
+    "stream.alerts.alert": {"stream.types"},
+    "stream.alerts": VALUES | {"stream.alerts.alert"},
+    "stream.evidence": VALUES | {"stream.alerts.alert"},
+    "stream.web": VALUES | {"stream.alerts.alert"},
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.metrics": VALUES | {"stream.scheduling"},

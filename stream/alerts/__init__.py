@@ -1,0 +1,1 @@
+"""Rules that turn scenes into alerts, and the ways an alert reaches somebody."""

@@ -1,0 +1,69 @@
+"""What wakes somebody: the values that rules make, senders carry and the page shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from stream.types import StreamName, TrackId
+
+
+class AlertState(str, Enum):
+    """Where an alert is in its life."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class AlertKind(str, Enum):
+    """What a rule looks at: a closed set, fit for metric labels."""
+
+    FAKE = "fake"
+    PROBABILITY = "probability"
+    NO_FACE = "no_face"
+    STREAM_DOWN = "stream_down"
+    CANARY = "canary"
+
+
+class Severity(str, Enum):
+    """How loudly to tell of it."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One firing of one rule; its resolution is the same alert, by id, in another state. Holds no secrets."""
+
+    id: str
+    """Unique for each firing; receivers drop what they have seen by ``id`` and ``state``."""
+    rule: str
+    """Its name in the configuration."""
+    kind: AlertKind
+    severity: Severity
+    state: AlertState
+    stream: StreamName
+    """Empty: of the whole service."""
+    track_id: TrackId | None
+    """The face it is about, if it is about one."""
+    began_at: float
+    """Wall time, seconds since the epoch: when it fired."""
+    changed_at: float
+    """Wall time of the newest change of state."""
+    fake_probability: float | None
+    """Of the window that made it fire; None where none was scored."""
+    message: str
+    """One line for people."""
+    model: str = ""
+    backend: str = ""
+    evidence: str | None = None
+    """Name of its folder below the evidence folder; None when nothing was kept."""
+
+
+class AlertListener(Protocol):
+    """Told of every alert and every change of one, on the alerts' worker thread. Must return at once, never raise."""
+
+    def alert_changed(self, alert: Alert) -> None: ...

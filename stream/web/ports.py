@@ -1,0 +1,69 @@
+"""What the web room is given: it opens nothing of the live path itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream.types import StreamName
+
+
+class LiveVideo(Protocol):
+    """A stream's drawn video for viewers; nothing is drawn or encoded for it while nobody watches."""
+
+    def snapshot(self, stream: StreamName, timeout_s: float) -> bytes | None:
+        """JPEG of the next drawn frame; None: no such stream, or no frame in time."""
+
+    def jpegs(self, stream: StreamName, fps: float) -> AbstractContextManager[Iterator[bytes | None]]:
+        """Newest drawn frames as JPEGs until it is left, at most ``fps`` a second; None when a second passes without.
+
+        Raises KeyError when there is no such stream. A viewer that is slow misses frames; it holds up nobody.
+        """
+
+    @property
+    def has_webrtc(self) -> bool:
+        """Whether this machine has GStreamer's WebRTC."""
+
+    def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float) -> str:
+        """SDP answer, with its candidates, to a viewer's offer; the viewer's pipeline goes when its peer does.
+
+        Raises KeyError when there is no such stream, and OutputError (one line) when no answer can be made.
+        """
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that must hold before this service can be relied on."""
+
+    name: str
+    is_met: bool
+    why: str
+    """One line; without secrets."""
+
+
+class Readiness:
+    """Named conditions, each set by its owner. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._conditions: dict[str, Condition] = {}
+
+    def set(self, name: str, *, is_met: bool, why: str) -> None:
+        with self._lock:
+            self._conditions[name] = Condition(name, is_met, why)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        with self._lock:
+            return tuple(self._conditions.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all hold; without any, nothing is known and it does not."""
+        conditions = self.conditions
+        return bool(conditions) and all(condition.is_met for condition in conditions)
