@@ -7,9 +7,10 @@ Used under its owner's lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from stream.alerts.alert import Alert, AlertState
+from stream.alerts.message import ended
 from stream.alerts.rules import Count, Now, Reading, Readings, Rule, Subject
 from stream.types import Scene, StreamName, StreamState
 
@@ -150,8 +151,3 @@ def _taken(alive: dict[Subject, _Alive]) -> list[_Alive]:
 def _resolved(alive: _Alive, now: Now, how: str) -> Alert:
     lasted_s = (now.mono_ns - alive.fired_ns) / 1e9
     return ended(alive.alert, now.wall_s, f"{how}, {lasted_s:.0f} s after it was told")
-
-
-def ended(alert: Alert, wall_s: float, how: str) -> Alert:
-    """The same alert, resolved; ``how`` goes on from what it said."""
-    return replace(alert, state=AlertState.RESOLVED, changed_at=wall_s, message=f"{alert.message}: {how}")
