@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from engines.spec import ModelSpec
+from stream.config_alerts import AlertsConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.config_section import (
     Fraction,
@@ -328,6 +329,7 @@ class AppConfig(Section):
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
     retry: RetryConfig = RetryConfig()
+    alerts: AlertsConfig = AlertsConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -395,6 +397,7 @@ def check(path: Path) -> list[str]:
         *(_stream_line(config, stream) for stream in config.streams),
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
+        *_alert_lines(config.alerts),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
 
@@ -408,6 +411,14 @@ def _stream_line(config: AppConfig, stream: StreamConfig) -> str:
     return f"stream {stream.name}: {redacted(stream.source)}" + (f", recorded to {saved}" if saved else "")
 
 
+def _alert_lines(alerts: AlertsConfig) -> list[str]:
+    """None where nothing is to be told."""
+    if not alerts.rules:
+        return []
+    told = ", ".join(sink.name for sink in alerts.to) or "the log only"
+    return [f"alerts: {', '.join(rule.name for rule in alerts.rules)}; told to {told}"]
+
+
 def _check_secrets(config: AppConfig, file: YamlFile) -> None:
     problems = []
     for index, stream in enumerate(config.streams):
@@ -416,6 +427,8 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
                 look()
             except UsageError as error:
                 problems.append(f"{file.path}:{file.line(('streams', index))}: {error}")
+    for index, error in config.alerts.problems():
+        problems.append(f"{file.path}:{file.line(('alerts', 'to', index))}: {error}")
     if problems:
         raise ConfigError(problems)
 

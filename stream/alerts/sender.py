@@ -25,8 +25,9 @@ class RefusedError(Exception):
 class Sender(Protocol):
     """Sends to one receiver, on one thread; it may block for its timeout."""
 
-    refresh_s: float | None
-    """How often ``refresh`` is called besides; None: never."""
+    @property
+    def refresh_s(self) -> float | None:
+        """How often ``refresh`` is called besides; None: never."""
 
     def send(self, alert: Alert) -> None:
         """Returns when the receiver has it. Raises NotSentError or RefusedError."""

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 EX_DATAERR = 65
 """By sysexits.h: what it was given is no good, and will not be the next time."""
 SHOWN_BYTES = 500
+LOOK_S = 0.05
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """Of the environment, which also holds the cameras' passwords."""
 
@@ -48,11 +49,11 @@ class CommandSender:
         try:
             _feed(process, encoded(alert))
             output = _output_until(process, deadline_s)
-            code = process.wait(max(0.0, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise NotSentError(f"the command took more than {self._timeout_s:g} s and was ended") from None
+            has_ended = _ends_until(process, deadline_s)
         finally:
-            _end(process)
+            code = _end(process)
+        if not has_ended:
+            raise NotSentError(f"the command took more than {self._timeout_s:g} s and was ended")
         _judge(code, output)
 
     def refresh(self, streams: Collection[StreamName]) -> None:
@@ -85,15 +86,15 @@ def _feed(process: subprocess.Popen[bytes], body: bytes) -> None:
 
 
 def _output_until(process: subprocess.Popen[bytes], deadline_s: float) -> str:
-    """The first of what it says, until it ends: a child that it left behind may keep the pipe open. Raises Timeout."""
+    """The first of what it says, until it ends: a child that it left behind may keep the pipe open."""
     if process.stdout is None:
         return ""
     said = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while time.monotonic() < deadline_s:
-            if not selector.select(timeout=0.05):
-                if process.poll() is not None:
+            if not selector.select(timeout=LOOK_S):
+                if _has_ended(process):
                     break
                 continue
             piece = os.read(process.stdout.fileno(), 65_536)
@@ -103,15 +104,29 @@ def _output_until(process: subprocess.Popen[bytes], deadline_s: float) -> str:
     return " ".join(said.decode(errors="replace").split())
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """It and whatever it started."""
+def _ends_until(process: subprocess.Popen[bytes], deadline_s: float) -> bool:
+    while not _has_ended(process):
+        if time.monotonic() >= deadline_s:
+            return False
+        time.sleep(LOOK_S)
+    return True
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Without burying it: until then nobody else gets its number, which is its group's."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """End all that it started, and it; its exit code."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    code = process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with suppress(BrokenPipeError):
                 pipe.close()
+    return code
 
 
 def _judge(code: int, output: str) -> None:
