@@ -427,8 +427,8 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
                 look()
             except UsageError as error:
                 problems.append(f"{file.path}:{file.line(('streams', index))}: {error}")
-    for index, error in config.alerts.problems():
-        problems.append(f"{file.path}:{file.line(('alerts', 'to', index))}: {error}")
+    for index, problem in config.alerts.problems():
+        problems.append(f"{file.path}:{file.line(('alerts', 'to', index))}: {problem}")
     if problems:
         raise ConfigError(problems)
 

@@ -153,7 +153,8 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
 
 def _in_file(location: Location, model: type[BaseModel]) -> tuple[Location, tuple[type[BaseModel], ...]]:
     """A location as it is in the file, without the kinds that pydantic puts between, and what its section may be."""
-    models, inner, shown = (model,), (model,), list[int | str]()
+    models: tuple[type[BaseModel], ...] = (model,)
+    inner, shown = models, list[int | str]()
     for part in location:
         chosen = tuple(one for one in inner if _kind_of(one) == part)
         if len(inner) > 1 and chosen:

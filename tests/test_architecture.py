@@ -215,7 +215,14 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.benchmark", "stream.hot_start", "stream.cli", "stream.gst.camera", "stream.gst.camera_fleet"},
+    "signal": {
+        "stream.alerts",
+        "stream.benchmark",
+        "stream.hot_start",
+        "stream.cli",
+        "stream.gst.camera",
+        "stream.gst.camera_fleet",
+    },
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
@@ -234,6 +241,8 @@ QUIET = (
     "stream.overlay",
     "stream.ports",
     "stream.scheduling",
+    "stream.alerts.rule_book",
+    "stream.alerts.rules",
     "stream.scoring",
     "stream.sources.uri",
     "stream.types",

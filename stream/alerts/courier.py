@@ -108,10 +108,10 @@ class Courier:
             self._tell(self._sink, REFUSED)
         except Exception as error:  # a sender's bug: its message must not be lost by it, nor the thread
             log.exception("alert sink %s failed in a way nobody foresaw", self._sink)
-            failure = NotSentError(type(error).__name__)
+            unforeseen = NotSentError(type(error).__name__)
             self._tell(self._sink, FAILED)
-            self._fail(failure)
-            return failure
+            self._fail(unforeseen)
+            return unforeseen
         else:
             self._spool.done(self._sink, waiting)
             self._succeed()

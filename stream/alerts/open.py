@@ -47,6 +47,8 @@ OpenAlerts = AlertEngine
 class AlertCounts(DeliveryCounts, AlertListener, Protocol):
     """Told of alerts and of deliveries: the metrics."""
 
+    def expect_alerts(self) -> None: ...
+
     def add_alert_sink(self, sink: str) -> None: ...
 
 
@@ -65,6 +67,7 @@ def open_alerts(
     """
     _warn_of_unknown(config, streams)
     routes = {sink.name: Route(sender_of(sink), sink.at_least) for sink in config.to}
+    counts.expect_alerts()
     for name in routes:
         counts.add_alert_sink(name)
     limits = SpoolLimits(config.spool.messages, config.spool.bytes)
