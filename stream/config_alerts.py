@@ -285,8 +285,8 @@ class SpoolConfig(Section):
     """Where messages wait for sinks that are not reached, and how many."""
 
     folder: Path = Path("unmask-alerts")
-    messages: Annotated[int, Field(ge=1)] = 10_000
-    bytes: Annotated[int, Field(ge=4096)] = 32 * 2**20
+    messages: Annotated[int, Field(ge=10)] = 10_000
+    bytes: Annotated[int, Field(ge=65_536)] = 32 * 2**20
     """Of each sink; the oldest message goes when one of them is passed."""
 
 
