@@ -83,17 +83,19 @@ def test_an_answer_that_will_stay_so_is_a_refusal(status: int) -> None:
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_an_answer_that_may_pass_is_tried_again(status: int) -> None:
-    with WebReceiver(status=status, headers={"Retry-After": "7"}) as receiver:
-        with pytest.raises(NotSentError, match=f"it answered {status}") as caught:
-            WebhookSender(post_to(receiver.url)).send(ALERT)
+    with (
+        WebReceiver(status=status, headers={"Retry-After": "7"}) as receiver,
+        pytest.raises(NotSentError, match=f"it answered {status}") as caught,
+    ):
+        WebhookSender(post_to(receiver.url)).send(ALERT)
     assert caught.value.retry_after_s == 7
 
 
 @pytest.mark.parametrize("said", ["", "soon", "-3", "Wed, 21 Oct 2026 07:28:00 GMT", "٣"])
 def test_a_wait_that_is_no_number_of_seconds_is_none(said: str) -> None:
-    with WebReceiver(status=503, headers={"Retry-After": said.encode().decode("latin-1")}) as receiver:
-        with pytest.raises(NotSentError) as caught:
-            WebhookSender(post_to(receiver.url)).send(ALERT)
+    headers = {"Retry-After": said.encode().decode("latin-1")}
+    with WebReceiver(status=503, headers=headers) as receiver, pytest.raises(NotSentError) as caught:
+        WebhookSender(post_to(receiver.url)).send(ALERT)
     assert caught.value.retry_after_s == 0
 
 
