@@ -120,8 +120,12 @@ def running(program: str, *words: str | Path, port: int) -> Iterator[subprocess.
         assert process.poll() is None, f"{program} ended with {process.returncode}"
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        try:
+            process.wait(5)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def answers(port: int) -> bool:
