@@ -25,6 +25,7 @@ packages=(
 )
 
 [[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
+[[ $goal == test ]] && packages+=(mosquitto openssl prometheus-alertmanager) # what alerts are sent to
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
