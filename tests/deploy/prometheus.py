@@ -31,11 +31,11 @@ _FOR = re.compile(r"(?<= for: )(\d+)([smhd])$", re.MULTILINE)
 _RANGE = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])")
 
 
-def tool(name: str) -> str:
-    """``prometheus`` or ``promtool``; skips the test where it is missing."""
+def tool(name: str, *, package: str = "prometheus") -> str:
+    """Such as ``promtool``; skips the test where it is missing."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is missing: apt install prometheus")
+        pytest.skip(f"{name} is missing: apt install {package}")
     return found
 
 
