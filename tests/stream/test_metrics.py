@@ -14,20 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream import metrics as metrics_module
 from stream.errors import OutputError
-from stream.faces.quality import QualityLimits
-from stream.faces.tracker import open_tracker
 from stream.jetson_stats import RAILS, ZONES
 from stream.metrics import Metrics
-from stream.observers import StreamFacts
-from stream.pipeline import Analyzer, StreamAnalysis
 from stream.ports import Observer
-from stream.scheduling.plan import StreamPlan
-from stream.scoring.scorer import ModelScorer
-from stream.scoring.track_book import TrackBook
 from stream.types import (
     SOURCE_REASONS,
     BoardReading,
-    FaceBox,
     FaceScore,
     QualityReason,
     StreamName,
@@ -35,8 +27,6 @@ from stream.types import (
     TrackId,
     Verdict,
 )
-from tests.deploy.prometheus import promtool
-from tests.fakes import FixedDetector, backbone_of, frame_of, head_of, planes_of, spec_of
 
 CAM = StreamName("front-door")
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -242,30 +232,6 @@ def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     assert labels <= {*known, *build_info, *python_info, *board}
 
 
-CROWD = tuple(FaceBox((x, y, x + 90.0, y + 90.0), 0.99) for x in range(10, 1200, 120) for y in range(10, 500, 120))
-
-
-def test_a_thousand_faces_leave_as_many_series_as_the_first_ones() -> None:
-    """A whole analysis: each segment is new to the tracker, so its 50 faces get new numbers."""
-    metrics, spec, seen = Metrics(), spec_of(), set()
-    metrics.add_stream(CAM)
-    metrics.add_backend(spec.name, "scripted")
-    backbone, head = backbone_of(), head_of(lambda features, _: features[:, -1, 0] * 9)
-    scorer = ModelScorer(backbone, head, spec)
-    detector = FixedDetector(lambda _: CROWD)
-    analyzer = Analyzer(detector, scorer, metrics, StreamFacts(), detect_period_s=0.1, quality=QualityLimits())
-    stream = StreamAnalysis(CAM, open_tracker(), TrackBook(spec), StreamPlan())
-    planes, series = planes_of(1280, 720), []
-    for segment in range(20):
-        for step in range(7):
-            frame = frame_of(2 * segment + step / 5, stream=CAM, segment=segment, planes=planes)
-            seen |= {face.track_id for scene in analyzer.step([(stream, frame)]) for face in scene.faces}
-        series.append(set(samples(metrics)))
-    assert len(seen) == 1000
-    assert value(metrics, "window_score_count") >= 1000
-    assert series[-1] == series[0]
-
-
 def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
     (labels,) = [dict(pairs) for name, pairs in samples(metrics) if name == "unmask_build_info"]
     assert set(labels) == {"version", "python"}
@@ -276,12 +242,6 @@ def test_the_process_reports_itself(metrics: Metrics) -> None:
     names = {name for name, _ in samples(metrics)}
     assert "process_resident_memory_bytes" in names
     assert not any(name.endswith("_created") for name in names)
-
-
-def test_promtool_finds_no_fault_with_names_types_and_meanings(metrics: Metrics) -> None:
-    send_everything(metrics, CAM)
-    ended = promtool("check", "metrics", stdin=metrics.scrape())
-    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_two_metrics_do_not_share_a_registry(metrics: Metrics) -> None:
