@@ -92,7 +92,7 @@ class Scheduler:
         return now.arrived_ns >= self.next_look_ns(name, last)
 
     def may_rest(self, name: StreamName, slots: Sequence[OpenSlot], last: Moment, now: Moment) -> bool:
-        """Whether a due look at a steady live picture is left out: it would bring no sample, and there was one just now.
+        """Whether a due look at a steady live picture is left out: it would bring no sample, and one was just now.
 
         ``slots``: the open ones of the faces in view. Files are looked at as often as ever, so that their scores stay.
         """
