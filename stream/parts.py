@@ -210,7 +210,7 @@ def scheduling_policy(config: AppConfig, spec: ModelSpec) -> SchedulingPolicy:
     return SchedulingPolicy(
         Limits(analysis.max_batch, analysis.max_detections),
         CalmPolicy(analysis.calm_every, analysis.calm_after_s, below=real_at * CALM_SHARE),
-        OverloadPolicy(analysis.busy_above, analysis.busy_above / 2),
+        OverloadPolicy(analysis.busy_above, busy_below=analysis.busy_above / 2, clear_below=analysis.busy_above / 3),
         round(analysis.batch_window_ms * 1e6),
     )
 
