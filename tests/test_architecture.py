@@ -121,6 +121,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.metrics": VALUES | {"stream.scheduling"},
+    "stream.gpu_preparation": {"engines.cuda", "engines.errors", "engines.runtime.ports"},
     "stream.hot_start": {"engines.engine_choice", "engines.errors", "engines.runtime", "engines.runtime.ports"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),
