@@ -64,7 +64,13 @@ DOORS: dict[str, set[str]] = {
         "engines.tensorrt",
     },
     "engines.compile.request": {"engines.store"},
-    "engines.engine_choice": {"engines.errors", "engines.runtime", "engines.runtime.ports", "engines.store"},
+    "engines.engine_choice": {
+        "engines.errors",
+        "engines.runtime",
+        "engines.runtime.ports",
+        "engines.store",
+        "engines.tensorrt",
+    },
     "engines.compile": TENSORS
     | {"engines.catalog", "engines.compile.request", "engines.engine_choice", "engines.export", "engines.store"},
     "engines.tensorrt": {"engines.compile.request", "engines.errors", "engines.runtime.ports", "engines.store"},
