@@ -174,6 +174,7 @@ def proven(job: BuildJob, engine: Backend, head: Backend | None, *, reference: B
             head=head,
             labels=subject.labels,
             real=subject.real,
+            batches=job.key.batches,
         )
 
 
