@@ -14,6 +14,7 @@ from engines.catalog import BACKBONE_FILE, HEAD_FILE
 from engines.compile.build import OnStage, build, proven
 from engines.compile.jobs import BuildJob, Subject
 from engines.engine_choice import Graph
+from engines.errors import CheckpointError
 from engines.export.calibration_crops import CalibrationSet, read_crops
 from engines.export.parity import hard_pictures, parity_inputs
 from engines.export.sanitise import graph_inputs
@@ -21,7 +22,7 @@ from engines.preprocess import normalise
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
 from engines.spec import ModelSpec, verify_file
-from engines.store import Manifest, engine_folder, read_manifest
+from engines.store import Manifest, Parity, read_manifest
 from stream.engine_wish import Wish
 from stream.faces.network import fixed_size
 from stream.faces.open import network_named
@@ -47,15 +48,14 @@ def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) ->
         )
 
 
-def prove_again(wish: Wish, root: Path, crops: Path | None) -> None:
-    """Ask a built engine once more. Raises EngineError when it answers otherwise than its source."""
-    folder = engine_folder(root, wish.key)
+def prove_again(wish: Wish, folder: Path, crops: Path | None) -> Parity:
+    """Ask the engine in ``folder`` once more. Raises EngineError when it answers otherwise than its source."""
     manifest = read_manifest(folder)
     if manifest is None:
-        return
-    engine = runtime(wish.key.runtime).open_graph(folder / manifest.engine_file, threads=0)
+        raise CheckpointError(f"{folder} has no manifest that can be read")
+    faces, engine = _faces(wish, crops), runtime(wish.key.runtime).open_graph(folder / manifest.engine_file, threads=0)
     with closing(engine), _head_of(wish) as head:
-        proven(BuildJob(_subject(wish, _faces(wish, crops)), wish.key), engine, head, reference=_reference(wish))
+        return proven(BuildJob(_subject(wish, faces), wish.key), engine, head, reference=_reference(wish))
 
 
 def _reference(wish: Wish) -> Backend | None:

@@ -150,6 +150,8 @@ COMPOSERS = [
     "stream.watch_options",
     "stream.parts",
     "stream.engine_workshop",
+    "stream.engine_sources",
+    "stream.engine_check",
     "stream.engine_builds",
     "build_engines",
     "stream.score",
