@@ -162,16 +162,19 @@ def folder_of(root: Path, graph: str = "backbone") -> Path:
 
 
 def test_verify_judges_every_engine_of_the_store_whatever_was_named(
-    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Of a named model in two batches, and of one that is found by its name."""
+    monkeypatch.setenv("UNMASK_MODELS", str(tmp_path / "models"))
+    write_model(tmp_path / "models" / "meso4", "meso4")
     build(model, root)
     build(model, root, "--batch", "2")
-    assert build_engines.main(["--model", "lite0-gru", "--root", str(root), *CPU, "--batch", "1"]) == 0
+    assert build_engines.main(["--model", "meso4", "--root", str(root), *CPU, "--batch", "1"]) == 0
     code, told = verified(root, capsys, "--model", str(model), *CPU, "--batch", "2")
     assert code == 0
     assert [(name, state) for name, state, _ in told] == [
-        ("lite0-gru backbone", "current"),
-        ("lite0-gru head", "current"),
+        ("meso4 backbone", "current"),
+        ("meso4 head", "current"),
         *[("tiny backbone", "current")] * 2,
         *[("tiny head", "current")] * 2,
     ]
