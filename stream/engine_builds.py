@@ -21,7 +21,7 @@ from rich.console import Console
 
 from engines.catalog import DEFAULT_MODEL, HEAD_FILE, models_here
 from engines.compile.leftovers import clear_leftovers, leftovers
-from engines.engine_choice import READS_GRAPHS, misfits
+from engines.engine_choice import READS_GRAPHS, is_from_elsewhere, misfits
 from engines.errors import BuildError, EngineError
 from engines.export.calibration_crops import PICTURES
 from engines.runtime.processor import has_bf16
@@ -76,6 +76,8 @@ class Outcome:
     key: EngineKey
     manifest: Manifest | None
     error: str = ""
+    is_new: bool = False
+    """Whether this run has built it."""
     is_missed: bool = False
     """Whether somebody asked for it by name, so that the run has failed without it."""
 
@@ -135,7 +137,7 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
         return _say_plan(plan, options)
     clear_leftovers(options.root)
     with StageBoard(Console(stderr=True), quiet=options.json) as board:
-        outcomes = [_ensure(wish, options, board) for wish in plan]
+        outcomes = _compared(plan, [_ensure(wish, options, board) for wish in plan], options, board)
         if not board.has_built:
             print("every engine is in place: nothing was built", file=sys.stderr)
     return _report(outcomes, options)
@@ -285,10 +287,49 @@ def _ensure(wish: Wish, options: argparse.Namespace, board: StageBoard) -> Outco
     from stream.engine_workshop import build_wish  # imports ONNX: a second run needs none of it
 
     try:
-        board.begin(wish.key)
-        return Outcome(wish.key, build_wish(wish, options.root, options.calibration, board.stage))
+        board.begin(report_line(wish.key))
+        built = build_wish(wish, options.root, options.calibration, board.stage)
+        return Outcome(wish.key, built, is_new=True)
     except BuildError as error:
         return Outcome(wish.key, None, str(error), is_missed=not wish.is_bonus)
+
+
+def _compared(
+    plan: Sequence[Wish], outcomes: Sequence[Outcome], options: argparse.Namespace, board: StageBoard
+) -> list[Outcome]:
+    """Engines of one graph, of which one is new, timed against each other: what ``auto`` chooses by."""
+    new = {outcome.key for outcome in outcomes if outcome.is_new}
+    graphs = {_graph(wish.key): wish for wish in plan if wish.key in new}
+    for graph, wish in graphs.items():
+        rivals = [(folder, found) for folder, found in _built_here(options) if _graph(found.key) == graph]
+        if len(rivals) > 1:
+            _time_in_turns(wish, rivals, options, board)
+    again = {outcome.key: read_manifest(engine_folder(options.root, outcome.key)) for outcome in outcomes}
+    return [replace(outcome, manifest=outcome.manifest and again[outcome.key]) for outcome in outcomes]
+
+
+def _time_in_turns(
+    wish: Wish, rivals: Sequence[tuple[Path, Manifest]], options: argparse.Namespace, board: StageBoard
+) -> None:
+    from stream.engine_workshop import time_in_turns
+
+    board.begin(f"{wish.key.model} {Path(wish.key.graph).stem}, {len(rivals)} engines in turns")
+    board.stage("benchmark", 0)
+    try:
+        time_in_turns(wish, rivals, options.calibration)
+    except EngineError as error:
+        board.say(f"engines were not compared, each keeps its own time: {error}")
+    board.stage("benchmark", 1)
+
+
+def _graph(key: EngineKey) -> tuple[str, str, str, str]:
+    """What engines of the same question share."""
+    promise = next((option for option in key.options if option.startswith("promise=")), "")
+    return key.model, key.graph, key.source_sha256, promise
+
+
+def _built_here(options: argparse.Namespace) -> list[tuple[Path, Manifest]]:
+    return [(folder, found) for folder, found in _current(options) if not is_from_elsewhere(found.key)]
 
 
 def _verify(options: argparse.Namespace, named: Named) -> int:

@@ -19,6 +19,7 @@ import pytest
 import build_engines
 from engines.catalog import BACKBONE_FILE, graph_of, open_model
 from engines.engine_choice import engines_here
+from engines.errors import CheckpointError
 from engines.runtime.table import runtime
 from engines.spec import load_spec
 from engines.store import MANIFEST_FILE, EngineKey, engine_folder, manifests_under
@@ -91,6 +92,48 @@ def test_another_batch_is_another_engine(model: Path, root: Path) -> None:
     build(model, root)
     build(model, root, "--batch", "4")
     assert len(engines(root)) == 4
+
+
+def timings(root: Path) -> dict[str, list[tuple[int, float]]]:
+    """Of each engine of the backbone: batches with their medians."""
+    return {
+        folder.name: [(timing.batch, timing.p50_ms) for timing in manifest.timings]
+        for folder, manifest in manifests_under(root)
+        if manifest.key.graph == BACKBONE_FILE
+    }
+
+
+def test_a_new_engine_is_timed_against_those_of_the_same_graph(
+    model: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model(tmp_path / "other", "other")
+    build(tmp_path / "other", root)
+    build(model, root, "--batch", "1")
+    before = timings(root)
+    capsys.readouterr()
+    assert build(model, root, "--batch", "1,2", "--json") == 0
+    after = timings(root)
+    assert [name for name in before if before[name] != after[name]] == [name for name in after if len(after[name]) == 1]
+    assert sorted([batch for batch, _ in of] for of in after.values()) == [[1], [1, 2], [1, 8, 32]]
+    told = json.loads(capsys.readouterr().out)[0]["timings"]
+    assert [timing["p50_ms"] for timing in told] == next([ms for _, ms in of] for of in after.values() if len(of) == 2)
+    assert build(model, root, "--batch", "1,2") == 0
+    assert timings(root) == after, "nothing new: nothing to compare"
+
+
+def test_engines_that_cannot_be_compared_keep_their_times(
+    model: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_: object) -> None:
+        raise CheckpointError("no room; free some")
+
+    build(model, root, "--batch", "1")
+    before = timings(root)
+    monkeypatch.setattr("stream.engine_workshop._opened", lost)
+    assert build(model, root, "--batch", "1,2") == 0
+    assert {name: timings(root)[name] for name in before} == before
+    said = " ".join(capsys.readouterr().err.split())
+    assert "engines were not compared, each keeps its own time: no room; free some" in said
 
 
 def test_verify_says_what_is_missing_and_what_to_run(
