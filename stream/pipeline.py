@@ -113,7 +113,9 @@ class Analyzer:
         quality: QualityLimits,
         scheduling: SchedulingPolicy | None = None,
         clock: Clock = time.monotonic_ns,
+        before_step: Callable[[], None] = lambda: None,
     ) -> None:
+        """``before_step``: whoever changes the detector or the scorer does so there."""
         self._detector = detector
         self._scorer = scorer
         self._observer = observer
@@ -121,6 +123,7 @@ class Analyzer:
         self.scheduler = Scheduler(scorer.spec.window, round(detect_period_s * 1e9), scheduling)
         self._quality = quality
         self._clock = clock
+        self._before_step = before_step
 
     def is_due(self, stream: StreamAnalysis, frame: Frame) -> bool:
         """Whether this frame is one to look at; the others are shown, not analysed."""
@@ -150,6 +153,7 @@ class Analyzer:
 
     def step(self, batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
         """Analyse due frames, at most one per stream; one scene each. Raises InferenceError when the model fails."""
+        self._before_step()
         try:
             looked = [self._look(stream, frame) for stream, frame in batch]
             self._embed(self._due_faces(looked))
