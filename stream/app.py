@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from engines.runtime.swappable import RuntimeChange
+from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.gst.output import OutputTargets, Restream
@@ -120,7 +121,8 @@ class _Run:
         check_request(config)
         self._parts = parts or self._open_parts()
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
-        self._sinks = [*sinks, *self._json_lines()]
+        self._alerts = self._open_alerts()
+        self._sinks = [*sinks, *self._json_lines(), self._alerts.sink]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -138,6 +140,7 @@ class _Run:
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
+        self._alerts.start(lambda: {stream.name: stream.state for stream in self._streams.list()})
         self._runner.start()
         self._build_engines()
 
@@ -204,6 +207,13 @@ class _Run:
         sink = JsonLinesSink(self._config.scores)
         self._closing.callback(sink.close)
         return [sink]
+
+    def _open_alerts(self) -> OpenAlerts:
+        opened = open_alerts(
+            self._config.alerts, self._metrics, streams=[stream.name for stream in self._config.streams]
+        )
+        self._closing.callback(opened.close)
+        return opened
 
     def _serve_metrics(self) -> str | None:
         model = self._parts.model

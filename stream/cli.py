@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
+        _add_alerts,
     ):
         add(commands)
     return parser
@@ -327,6 +328,13 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(run=_config_check)
 
 
+def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("alerts", help="try the way that alerts take").add_subparsers(required=True)
+    test = actions.add_parser("test", help="send a test alert to each sink of a file and say whether it arrived")
+    test.add_argument("--config", type=Path, required=True, metavar="FILE", help="a file with an alerts section")
+    test.set_defaults(run=_alerts_test)
+
+
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
 
 
@@ -536,3 +544,19 @@ def _config_check(options: argparse.Namespace) -> int:
         return max(_complain(problem, error.exit_code) for problem in error.problems)
     print("\n".join(lines))
     return 0
+
+
+def _alerts_test(options: argparse.Namespace) -> int:
+    """The exit code is 1 when it did not reach every sink."""
+    from stream.alerts.trial import try_sink
+    from stream.config import load_config
+
+    sinks = load_config(options.config).alerts.to
+    if not sinks:
+        raise UsageError(f"{options.config} names no sinks: list them under alerts.to (docs/alerts.md)")
+    problems = 0
+    for sink in sinks:
+        problem = try_sink(sink)
+        problems += problem is not None
+        print(f"{sink.name} ({sink.kind}): {'arrived' if problem is None else problem}", flush=True)
+    return 1 if problems else 0

@@ -28,10 +28,6 @@ SOMETIMES = {
 }
 """Metrics that are not on the endpoint without what is named here."""
 PROMISED = {
-    "unmask_alerts_total": "alerts",
-    "unmask_alerts_firing": "alerts",
-    "unmask_alert_deliveries_total": "alerts",
-    "unmask_alert_spool_messages": "alerts",
     "unmask_evidence_bytes": "evidence",
     "unmask_evidence_failures_total": "evidence",
     "unmask_canary_ok": "canary",
