@@ -140,7 +140,7 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="model that scores faces (default lite0-gru)")
     parser.add_argument("--detector", choices=("centerface", "scrfd", "yunet"), help="face detector")
     parser.add_argument("--detector-weights", type=Path, metavar="FILE.onnx", help="weights for scrfd or yunet")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default: half the cores)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default 0: half the cores)")
 
 
 def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:

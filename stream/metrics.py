@@ -175,7 +175,8 @@ class Metrics:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(
-                f"cannot serve metrics on {host}:{port} ({reason}): choose another --metrics-port"
+                f"cannot serve metrics on {host}:{port} ({reason}): "
+                "choose another --metrics-port, or -1 for none (metrics.enabled: false in a configuration)"
             ) from error
         return MetricsServer(host, server, thread)
 
