@@ -25,10 +25,10 @@ packages=(
 )
 
 [[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
-[[ $goal == test ]] && packages+=(mosquitto openssl prometheus-alertmanager) # what alerts are sent to
+[[ $goal == test ]] && packages+=(openssl) # certificates that the tests make
 
 # apt turns a server's service on when it installs it, for the whole network at that; the tests start their own.
-servers=(prometheus prometheus-alertmanager)
+servers=(mosquitto prometheus prometheus-alertmanager)
 [[ $goal == test ]] && packages+=("${servers[@]}")
 
 say() { printf 'setup: %s\n' "$*"; }
