@@ -51,7 +51,7 @@ MISSING = {"gi": NO_GSTREAMER, "torch": NO_TRAINING, "h5py": NO_TRAINING, "safet
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Only this function turns errors into text."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
     try:
         return int(options.run(options))
     except UnmaskError as error:
@@ -64,6 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(MISSING[error.name], MissingPartError.exit_code)
     except KeyboardInterrupt:
         return 130
+
+
+class _AboveTheTable(logging.Handler):
+    """Writes to what standard error is now: a live table takes it over, to put lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def _log_handler() -> logging.Handler:
+    """Where standard error is a file, that is where the log belongs, table or not."""
+    return _AboveTheTable() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
 
 
 def _complain(error: Exception | str, code: int) -> int:
