@@ -25,7 +25,7 @@ from stream.faces.tracker import open_tracker
 from stream.hot_start import HotStart
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
-from stream.ports import FaceDetector, Observer
+from stream.ports import FaceDetector, Observer, Witness
 from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import CalmPolicy, Limits, Priority, StreamPlan, longest_stride
 from stream.scheduling.scheduler import SchedulingPolicy
@@ -170,7 +170,9 @@ def _log_change(change: RuntimeChange) -> None:
         log.info("%s changes from %s to %s (%s)", change.model, change.before, change.after, change.detail)
 
 
-def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts) -> Analyzer:
+def build_analyzer(
+    config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts, witness: Witness | None = None
+) -> Analyzer:
     return Analyzer(
         parts.detector,
         parts.scorer,
@@ -179,6 +181,7 @@ def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: S
         detect_period_s=1 / config.detector.rate_hz,
         quality=quality_limits(config.quality),
         scheduling=scheduling_policy(config, parts.model.spec),
+        witness=witness,
     )
 
 
