@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from engines.runtime.swappable import RuntimeChange
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.evidence_parts import open_evidence
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -119,8 +120,9 @@ class _Run:
         self._wake = threading.Event()
         check_request(config)
         self._parts = parts or self._open_parts()
-        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
-        self._sinks = [*sinks, *self._json_lines()]
+        self._keeper = open_evidence(config, self._parts, self._metrics, closing)
+        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
+        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else [])]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -243,6 +245,7 @@ class _Run:
             on_lost=self._lose_output,
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
+            keeper=self._keeper,
         )
         return LiveStreams(self._config, shared)
 

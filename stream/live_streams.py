@@ -12,7 +12,9 @@ from pathlib import Path
 from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
 from stream.errors import OutputError, UnmaskError, UsageError
+from stream.evidence.keeper import EvidenceKeeper
 from stream.gst.output import OutputTargets, Restream, VideoOutput
+from stream.gst.packet_ring import PacketRing
 from stream.gst.session import VideoTap
 from stream.metrics import Metrics
 from stream.observers import StreamFacts
@@ -51,6 +53,8 @@ class Shared:
     """Whether each stream has a window."""
     wall: Wall | None = None
     """Where each stream has a tile."""
+    keeper: EvidenceKeeper | None = None
+    """What keeps evidence, and the newest encoded pictures of live streams for it."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +264,8 @@ class LiveStreams:
             self._shut_down(entry)
         if self._shared.wall is not None:
             self._shared.wall.take_down(name)
+        if self._shared.keeper is not None:
+            self._shared.keeper.forget(name)
         self._shared.metrics.remove_stream(name)
 
     def _shut_down(self, entry: _Open) -> None:
@@ -311,10 +317,15 @@ class LiveStreams:
                 video=Taps.of(output, self._hang(order.name, board)),
                 on_frame=shared.on_frame,
                 retry=_retry(self._config),
+                packets=self._ring(order),
             )
             undo.pop_all()
         analysis = self._analysis(order, before.running.analysis if before is not None and remembers else None)
         return _Open(order, RunningStream(source, analysis, board), output)
+
+    def _ring(self, order: _Order) -> PacketRing | None:
+        keeper = self._shared.keeper
+        return keeper.ring(order.name) if keeper is not None and order.uri.is_live else None
 
     def _hang(self, name: StreamName, scenes: SceneBoard) -> VideoTap | None:
         """The stream's tile on the wall, if there is one."""

@@ -114,7 +114,7 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
     """What builds this model's engines in the background; None where that is not wanted."""
     if config.model.build == "off" or parts.backbone is None:
         return None
-    name, spec, count = _model_name(config), parts.model.spec, _threads(config, None)
+    name, spec, count = model_name(config), parts.model.spec, _threads(config, None)
     graph = graph_of(spec, model_folder(name), BACKBONE_FILE)
     backend = config.model.backend
     wanted = () if backend == AUTO else ("--runtime", backend)
@@ -126,7 +126,8 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
     )
 
 
-def _model_name(config: AppConfig) -> str:
+def model_name(config: AppConfig) -> str:
+    """Its name in the catalog, or its folder."""
     return str(config.model.folder or config.model.name or DEFAULT_MODEL)
 
 
@@ -136,7 +137,7 @@ def _threads(config: AppConfig, threads: int | None) -> int:
 
 def _open_model(config: AppConfig, threads: int) -> LoadedModel:
     """Where engines are built while it runs, one that is still missing is no hindrance."""
-    name, backend = _model_name(config), config.model.backend
+    name, backend = model_name(config), config.model.backend
     try:
         return open_model(name, backend=backend, threads=threads)
     except RuntimeMissingError as error:
@@ -151,7 +152,7 @@ def _swappable(
     config: AppConfig, model: LoadedModel, threads: int, on_change: Callable[[RuntimeChange], None]
 ) -> SwappableBackend:
     """The backbone, which falls back to its graph on ONNX Runtime's CPU."""
-    path = model_folder(_model_name(config)) / BACKBONE_FILE
+    path = model_folder(model_name(config)) / BACKBONE_FILE
     fallback = Fallback(ALWAYS, lambda: runtime(ALWAYS).open_graph(path, threads=threads))
     return SwappableBackend(
         model.backbone,

@@ -16,7 +16,7 @@ from stream.evidence.manifest import Missing, timeline_json
 from stream.evidence.memory import Moment, Picture
 from stream.evidence.pictures import heat_jpeg, jpeg, others, snapshot_jpeg
 from stream.gst.clip_from_packets import write_clip
-from stream.gst.packet_ring import Capture, Packets, PacketRing
+from stream.gst.packet_ring import Capture, PacketRing, Packets
 from stream.overlay import OverlayStyle
 
 OpenScorer = Callable[[], AbstractContextManager[Scorer]]

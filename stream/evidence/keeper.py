@@ -62,8 +62,8 @@ class KeepingPlan:
     before_s: float
     after_s: float
     limits: Limits
-    blur_others: bool = False
-    style: OverlayStyle = OverlayStyle()
+    blur_others: bool
+    style: OverlayStyle
 
 
 def no_record(_kind: str, _entry: Mapping[str, object]) -> None:

@@ -146,9 +146,7 @@ class Memory:
 
     def _drop_oldest(self) -> None:
         """One crop of whichever face has most: all keep about as many."""
-        groups = [
-            (crops, track_id) for known in self._streams.values() for crops in [known.crops] for track_id in crops
-        ]
+        groups = [(known.crops, track_id) for known in self._streams.values() for track_id in known.crops]
         crops, track_id = max(groups, key=lambda group: len(group[0][group[1]]))
         self._held -= crops[track_id].popleft().crop.nbytes
         if not crops[track_id]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stream.evidence.folders import NAME, KeptFolder, kept, read_manifest, remove, sha256_of
-
 
 DAY_S = 86_400.0
 Record = Callable[[str, Mapping[str, object]], None]

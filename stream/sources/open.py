@@ -33,9 +33,9 @@ def open_source(
 ) -> LiveSource | FileSource:
     """A running source of the right kind; it must be closed.
 
-    ``video`` is given every frame, ``on_frame`` is called when one can be read: both as VideoTap says. ``packets``
-    is given the encoded pictures of a live source. A live source that does not answer is no error. Raises MissingPartError for what this machine lacks, and SourceError for a file
-    that cannot be a video.
+    ``video`` is given every frame, ``on_frame`` is called when one can be read: both as VideoTap says. ``packets`` is
+    given the encoded pictures of a live source. A live source that does not answer is no error. Raises MissingPartError
+    for what this machine lacks, and SourceError for a file that cannot be a video.
     """
     launch = source_launch(uri, element_exists, os.environ)
     if uri.is_live:
