@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from engines.runtime.swappable import RuntimeChange
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.evidence.ports import EvidenceTaker
 from stream.evidence_parts import open_evidence
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
@@ -49,6 +50,8 @@ class Started:
     """What scores faces, on which runtime, and why on that one: one line."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
+    evidence: EvidenceTaker | None = None
+    """What keeps evidence of alerts; None when nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class _Run:
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
-        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams)
+        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams, self._keeper)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from engines.preprocess import Bytes, Planes, reduced_rgb
+from engines.preprocess import Bytes, Floats, Planes, reduced_rgb
 from stream.evidence.heatmap import HeatMap
 from stream.evidence.memory import Picture
 from stream.overlay import Overlay, OverlayStyle
@@ -66,7 +66,7 @@ def heat_jpeg(heat: HeatMap) -> bytes:
     return jpeg(np.hstack([np.rint(crop * (1 - share) + colours * share).astype(np.uint8), crop]))
 
 
-def relative(heat: HeatMap) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def relative(heat: HeatMap) -> Floats:
     """(CELLS, CELLS) in 0-1: how much more each cell matters than the middle one; all 0 where none stands out.
 
     Blurring itself moves the score a little wherever it is done, so only the differences between cells mean something.
@@ -74,7 +74,7 @@ def relative(heat: HeatMap) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]
     middle, most = float(np.median(heat.drops)), float(heat.drops.max())
     if most - middle < FLATTEST:
         return np.zeros(heat.drops.shape, np.float32)
-    return np.clip((heat.drops - middle) / (most - middle), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((heat.drops - middle) / (most - middle), 0, 1), np.float32)
 
 
 def jpeg(rgb: Bytes) -> bytes:

@@ -113,7 +113,9 @@ def _mux(packets: Packets, container: Container, path: Path, times: list[tuple[i
 
 def parameter_sets(picture: bytes, codec: str) -> bytes:
     """The parameter sets in a picture of a byte stream, each with its start code; empty where there are none."""
-    is_set = PARAMETER_SETS.get(codec, lambda _: False)
+    is_set = PARAMETER_SETS.get(codec)
+    if is_set is None:
+        return b""
     starts = list(START_CODE.finditer(picture))
     ends = [start.start() for start in starts[1:]] + [len(picture)]
     units = ((start, end) for start, end in zip(starts, ends, strict=True) if start.end() < end)
