@@ -1,4 +1,4 @@
-"""What a configuration asks to be kept of an alert: the keeper with all it must know of this run, and the purge."""
+"""What a configuration asks to be kept of an alert: the keeper with all it must know of this run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from engines.spec import ModelSpec, load_spec
 from stream.config import AppConfig
 from stream.evidence.folders import sha256_of
 from stream.evidence.heatmap import Scorer
-from stream.evidence.keeper import EvidenceKeeper, KeepingPlan, Tally, no_record
-from stream.evidence.retention import Limits, Record
+from stream.evidence.keeper import EvidenceKeeper, KeepingPlan, Tally
+from stream.evidence.retention import Limits, Record, no_record
 from stream.live_streams import style_of
 from stream.parts import Parts, model_name
 from stream.scoring.scorer import ModelScorer

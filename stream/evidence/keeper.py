@@ -23,7 +23,7 @@ from stream.evidence.folders import FolderBeingWritten, folder_name, open_root
 from stream.evidence.heatmap import TimedCrop
 from stream.evidence.manifest import clock_facts, manifest_json
 from stream.evidence.memory import Memory, Picture
-from stream.evidence.retention import Limits, Record, sweep
+from stream.evidence.retention import Limits, Record, no_record, sweep
 from stream.gst.packet_ring import PacketRing
 from stream.overlay import OverlayStyle
 from stream.types import Frame, Scene, StreamName, TrackId
@@ -64,10 +64,6 @@ class KeepingPlan:
     limits: Limits
     blur_others: bool
     style: OverlayStyle
-
-
-def no_record(_kind: str, _entry: Mapping[str, object]) -> None:
-    """Where there is no log."""
 
 
 class EvidenceKeeper:

@@ -14,6 +14,10 @@ Record = Callable[[str, Mapping[str, object]], None]
 """Appends to the log that cannot be edited."""
 
 
+def no_record(_kind: str, _entry: Mapping[str, object]) -> None:
+    """Where there is no log."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Of a whole evidence folder."""

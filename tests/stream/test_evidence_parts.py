@@ -139,7 +139,9 @@ def test_an_alert_of_a_camera_leaves_a_whole_folder(tmp_path: Path) -> None:
     times = frames_of(folder / "clip.mp4")
     assert manifest["clip"]["began_at"] <= alert["began_at"] - BEFORE_S + 0.1
     assert manifest["clip"]["ended_at"] == pytest.approx(alert["began_at"] + AFTER_S, abs=0.3)
-    assert BEFORE_S + AFTER_S - 0.5 < times[-1] < BEFORE_S + AFTER_S + 1.5  # and up to a group of pictures, half a second
+    assert (
+        BEFORE_S + AFTER_S - 0.5 < times[-1] < BEFORE_S + AFTER_S + 1.5
+    )  # and up to a group of pictures, half a second
     assert len(times) > 20 * times[-1]
     timeline = json.loads((folder / "timeline.json").read_bytes())
     moments = timeline["moments"]
