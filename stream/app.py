@@ -138,9 +138,8 @@ class _Run:
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
-        return Started(
-            self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams, self._keeper
-        )
+        served = tuple(url for url in urls if url is not None)
+        return Started(self._metrics_url, served, model, self._streams, self._keeper)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks

@@ -310,22 +310,24 @@ class LiveStreams:
             output = before.output if before is not None and keeps else self._open_output(order, board)
             if output is not None:
                 undo.callback(output.close)
+            ring, raw = self._packets(order)
             source = open_source(
                 order.name,
                 order.uri,
                 observer=shared.observer,
-                video=Taps.of(output, self._hang(order.name, board)),
+                video=Taps.of(output, self._hang(order.name, board), raw),
                 on_frame=shared.on_frame,
                 retry=_retry(self._config),
-                packets=self._ring(order),
+                packets=ring,
             )
             undo.pop_all()
         analysis = self._analysis(order, before.running.analysis if before is not None and remembers else None)
         return _Open(order, RunningStream(source, analysis, board), output)
 
-    def _ring(self, order: _Order) -> PacketRing | None:
+    def _packets(self, order: _Order) -> tuple[PacketRing | None, VideoTap | None]:
+        """Where evidence keeps the newest pictures of a live source, encoded and decoded."""
         keeper = self._shared.keeper
-        return keeper.ring(order.name) if keeper is not None and order.uri.is_live else None
+        return keeper.packets(order.name) if keeper is not None and order.uri.is_live else (None, None)
 
     def _hang(self, name: StreamName, scenes: SceneBoard) -> VideoTap | None:
         """The stream's tile on the wall, if there is one."""

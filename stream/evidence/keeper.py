@@ -25,6 +25,7 @@ from stream.evidence.manifest import clock_facts, manifest_json
 from stream.evidence.memory import Memory, Picture
 from stream.evidence.retention import Limits, Record, no_record, sweep
 from stream.gst.packet_ring import PacketRing
+from stream.gst.raw_packets import RawPackets
 from stream.overlay import OverlayStyle
 from stream.types import Frame, Scene, StreamName, TrackId
 
@@ -69,8 +70,8 @@ class KeepingPlan:
 class EvidenceKeeper:
     """An EvidenceTaker, an AlertListener, a Sink of scenes and a Witness of the analysis.
 
-    ``take`` and ``alert_changed`` belong to the alerts' thread, the scenes and crops to the analysis, ``ring`` and
-    ``forget`` to whoever opens streams; disk, encoding and inference happen on the keeper's own thread.
+    ``take`` and ``alert_changed`` belong to the alerts' thread, the scenes and crops to the analysis, ``packets``
+    and ``forget`` to whoever opens streams; disk, encoding and inference happen on the keeper's own thread.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class EvidenceKeeper:
         self._record, self._open_scorer, self._wall = record, open_scorer, wall_clock
         self._memory = Memory(slots=window.slots, keep_s=plan.before_s + plan.after_s + OLDEST_S + SLACK_S)
         self._rings: dict[StreamName, PacketRing] = {}
+        self._raw: dict[StreamName, RawPackets] = {}
         self._wake = threading.Condition()
         self._cases: deque[Case] = deque()
         self._is_closing = False
@@ -131,13 +133,21 @@ class EvidenceKeeper:
 
     # Told by who opens streams
 
-    def ring(self, stream: StreamName) -> PacketRing:
-        """Where a live stream's encoded pictures go; a stream that is opened again goes on with its ring."""
-        return self._rings.setdefault(stream, PacketRing(self._plan.before_s))
+    def packets(self, stream: StreamName) -> tuple[PacketRing, RawPackets]:
+        """Where a live stream's encoded pictures go, and its decoded ones, in case that it sends no others.
+
+        What came before a stream was opened again stays until it plays.
+        """
+        ring = self._rings.setdefault(stream, PacketRing(self._plan.before_s))
+        ring.renew()
+        self._stop_encoding(stream)
+        self._raw[stream] = RawPackets(stream, ring)
+        return ring, self._raw[stream]
 
     def forget(self, stream: StreamName) -> None:
         """The stream is watched no more; cases that wait have what they need."""
         self._rings.pop(stream, None)
+        self._stop_encoding(stream)
         self._memory.forget(stream)
 
     def close(self) -> None:
@@ -146,6 +156,13 @@ class EvidenceKeeper:
             self._is_closing = True
             self._wake.notify_all()
         self._thread.join(CLOSE_WITHIN_S)
+        for stream in list(self._raw):
+            self._stop_encoding(stream)
+
+    def _stop_encoding(self, stream: StreamName) -> None:
+        raw = self._raw.pop(stream, None)
+        if raw is not None:
+            raw.close()
 
     # Taking
 

@@ -124,6 +124,8 @@ class PacketRing:
         self._run = _Run()
         self._captures: list[Capture] = []
         self._is_fresh = True
+        self.has_decoder = False
+        """Whether the source sends encoded video; known before its first picture is decoded."""
 
     @property
     def held_bytes(self) -> int:
@@ -132,7 +134,11 @@ class PacketRing:
 
     def begin(self) -> None:
         """Another decoder takes over: what comes next has nothing to do with what came before."""
-        self._is_fresh = True
+        self._is_fresh = self.has_decoder = True
+
+    def renew(self) -> None:
+        """Another source takes over."""
+        self._is_fresh, self.has_decoder = True, False
 
     def push(self, buffer: Any, caps: Any) -> None:
         """A Gst.Buffer as it enters the decoder, with its caps."""

@@ -152,6 +152,13 @@ def test_an_alert_of_a_camera_leaves_a_whole_folder(tmp_path: Path) -> None:
     assert len(timeline["crops"]) == kinds.count("face")
 
 
+def test_a_source_without_an_encoder_is_encoded_for_its_clip(tmp_path: Path) -> None:
+    name = watched(config(tmp_path, "test"), is_called_fake, of_the_first_face)
+    times = frames_of(tmp_path / name / "clip.mp4")
+    assert BEFORE_S + AFTER_S - 0.7 < times[-1] < BEFORE_S + AFTER_S + 2
+    assert len(times) < 15 * times[-1]
+
+
 def test_where_others_are_blurred_there_is_no_clip(tmp_path: Path) -> None:
     with RtspCamera(None) as camera:
         name = watched(config(tmp_path, camera.url, blur_others=True), is_called_fake, of_the_first_face)
