@@ -35,6 +35,9 @@ from stream.wall.wall import Wall
 
 log = logging.getLogger(__name__)
 
+MAY_BE_RAW = ("webcam", "screen", "csi", "test")
+"""Kinds of live sources that may send raw video."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -327,7 +330,9 @@ class LiveStreams:
     def _packets(self, order: _Order) -> tuple[PacketRing | None, VideoTap | None]:
         """Where evidence keeps the newest pictures of a live source, encoded and decoded."""
         keeper = self._shared.keeper
-        return keeper.packets(order.name) if keeper is not None and order.uri.is_live else (None, None)
+        if keeper is None or not order.uri.is_live:
+            return None, None
+        return keeper.packets(order.name, may_be_raw=order.uri.kind in MAY_BE_RAW)
 
     def _hang(self, name: StreamName, scenes: SceneBoard) -> VideoTap | None:
         """The stream's tile on the wall, if there is one."""

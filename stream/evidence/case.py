@@ -81,8 +81,8 @@ class CaseWriter:
     def heatmap(self, open_scorer: OpenScorer | None, why_not: str = "") -> None:
         """``why_not``: why there is no time for it now."""
         if open_scorer is None or not self.case.crops or why_not:
-            reason = "it is switched off" if open_scorer is None else why_not or self._no_face
-            self._lacks("heatmap", reason)
+            known = why_not if self.case.crops else self._no_face
+            self._lacks("heatmap", "it is switched off" if open_scorer is None else known)
             return
         try:
             with open_scorer() as scorer:

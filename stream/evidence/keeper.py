@@ -133,16 +133,17 @@ class EvidenceKeeper:
 
     # Told by who opens streams
 
-    def packets(self, stream: StreamName) -> tuple[PacketRing, RawPackets]:
-        """Where a live stream's encoded pictures go, and its decoded ones, in case that it sends no others.
+    def packets(self, stream: StreamName, *, may_be_raw: bool) -> tuple[PacketRing, RawPackets | None]:
+        """Where a live stream's encoded pictures go, and its decoded ones where it may send no others.
 
         What came before a stream was opened again stays until it plays.
         """
         ring = self._rings.setdefault(stream, PacketRing(self._plan.before_s))
         ring.renew()
         self._stop_encoding(stream)
-        self._raw[stream] = RawPackets(stream, ring)
-        return ring, self._raw[stream]
+        if may_be_raw:
+            self._raw[stream] = RawPackets(stream, ring)
+        return ring, self._raw.get(stream)
 
     def forget(self, stream: StreamName) -> None:
         """The stream is watched no more; cases that wait have what they need."""
@@ -229,7 +230,7 @@ class EvidenceKeeper:
             case = self._next()
             if case is not None:
                 self._keep(case)
-            elif self._is_closing:
+            elif self._is_closing and not self._cases:
                 return
 
     def _next(self) -> Case | None:

@@ -117,8 +117,8 @@ def parameter_sets(picture: bytes, codec: str) -> bytes:
     if is_set is None:
         return b""
     starts = list(START_CODE.finditer(picture))
-    ends = [start.start() for start in starts[1:]] + [len(picture)]
-    units = ((start, end) for start, end in zip(starts, ends, strict=True) if start.end() < end)
+    ends = [*(start.start() for start in starts[1:]), len(picture)]
+    units = ((start, end) for start, end in zip(starts, ends, strict=False) if start.end() < end)
     return b"".join(picture[start.start() : end] for start, end in units if is_set(picture[start.end()]))
 
 

@@ -15,6 +15,7 @@ from gi.repository import Gst, GstVideo  # noqa: E402
 
 from stream.errors import MissingPartError, OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
+from stream.gst.codecs import EncoderRow  # noqa: E402
 from stream.gst.packet_ring import PacketRing  # noqa: E402
 from stream.gst.recording import find_encoder, kbps_of  # noqa: E402
 from stream.ports import Clock  # noqa: E402
@@ -36,6 +37,7 @@ class RawPackets:
 
     def __init__(self, name: StreamName, ring: PacketRing, clock: Clock = time.monotonic_ns) -> None:
         self._name, self._ring, self._clock = name, ring, clock
+        self._encoder = _encoder_here()
         self._lock = threading.Lock()
         self._branch: Branch | None = None
         self._began_ns = self._next_ns = 0
@@ -67,10 +69,12 @@ class RawPackets:
             return None
         info = GstVideo.VideoInfo.new_from_caps(caps)
         size_wh = fitting(info.width, info.height)
+        if self._encoder is None:
+            self._give_up(OutputError("no H.264 encoder: sudo apt install gstreamer1.0-plugins-ugly (x264enc)"))
+            return None
         try:
-            encoder = find_encoder().launch("live", kbps=kbps_of(*size_wh) // 2, gop=RATE_HZ)
-            pipeline = parsed(_launch(size_wh, encoder))
-        except (MissingPartError, OutputError) as error:
+            pipeline = parsed(_launch(size_wh, self._encoder.launch("live", kbps=kbps_of(*size_wh) // 2, gop=RATE_HZ)))
+        except OutputError as error:
             self._give_up(error)
             return None
         self._began_ns = now_ns
@@ -80,6 +84,14 @@ class RawPackets:
     def _give_up(self, error: Exception) -> None:
         self._is_over = True
         log.warning("alerts of %s leave no clip: %s", self._name, error)
+
+
+def _encoder_here() -> EncoderRow | None:
+    """Looked for before the first picture comes: opening an encoder takes a moment."""
+    try:
+        return find_encoder()
+    except MissingPartError:
+        return None
 
 
 def fitting(width: int, height: int) -> tuple[int, int]:

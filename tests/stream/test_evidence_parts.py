@@ -29,7 +29,7 @@ from stream.scoring.scorer import ModelScorer  # noqa: E402
 from stream.types import FaceBox, Frame, StreamName, TrackId, Verdict  # noqa: E402
 from tests.fakes import FixedDetector, MemorySink, backbone_of, head_of, spec_of  # noqa: E402
 
-BEFORE_S, AFTER_S = 1.5, 1.0
+BEFORE_S, AFTER_S = 1.0, 0.6
 
 
 def two_faces(frame: Frame) -> tuple[FaceBox, ...]:
@@ -100,7 +100,7 @@ def watched(asked: AppConfig, ready: Callable[[MemorySink, float], bool], alert:
 def is_called_fake(sink: MemorySink, elapsed_s: float) -> bool:
     scenes = list(sink.scenes)
     newest = scenes[-1].faces if scenes else ()
-    return elapsed_s > BEFORE_S + 1.5 and any(face.verdict is Verdict.FAKE for face in newest)
+    return elapsed_s > BEFORE_S + 1.2 and any(face.verdict is Verdict.FAKE for face in newest)
 
 
 def of_the_first_face(sink: MemorySink) -> Alert:
