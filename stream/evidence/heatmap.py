@@ -7,7 +7,7 @@ the question it asks; it is no proof of what was changed, and a part may matter 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,6 @@ CROPS = 5
 """Of the window, spread evenly: as few as a first score is made of."""
 BUDGET_S = 20.0
 """A slower model is asked about fewer crops, at least one."""
-BATCH = 16
 
 
 class Scorer(Protocol):
@@ -74,7 +73,12 @@ def occlusion_map(
     chosen = spread(window, affordable(min(clock() - second, 2 * (second - began)) / 2, budget_s))
     slots = slots_of(chosen, scorer.spec)
     whole = _logits(scorer, [[item.crop for item in chosen]], slots)[0]
-    hidden = [[hide(item.crop, row, column) for item in chosen] for row in range(CELLS) for column in range(CELLS)]
+    blurred = [blurry(item.crop) for item in chosen]
+    hidden = (
+        [hide(item.crop, soft, row, column) for item, soft in zip(chosen, blurred, strict=True)]
+        for row in range(CELLS)
+        for column in range(CELLS)
+    )
     drops = whole - _logits(scorer, hidden, slots)
     return HeatMap(drops.reshape(CELLS, CELLS).astype(np.float32), float(whole), chosen[-1].crop, len(chosen))
 
@@ -99,23 +103,25 @@ def slots_of(crops: Sequence[TimedCrop], spec: ModelSpec) -> list[int]:
     return slots
 
 
-def hide(crop: Bytes, row: int, column: int) -> Bytes:
-    """The crop with one cell, and softly what lies next to it, blurred beyond recognition."""
+def blurry(crop: Bytes) -> Bytes:
+    """The crop without anything as small as a cell."""
+    return np.asarray(cv2.GaussianBlur(crop, (0, 0), crop.shape[0] / CELLS / 2, borderType=cv2.BORDER_REPLICATE))
+
+
+def hide(crop: Bytes, blurred: Bytes, row: int, column: int) -> Bytes:
+    """The crop with one cell, and softly what lies next to it, as in ``blurred``."""
     cell = crop.shape[0] / CELLS
-    blurred = cv2.GaussianBlur(crop, (0, 0), cell / 2, borderType=cv2.BORDER_REPLICATE)
     at = np.arange(crop.shape[0]) + 0.5
     across, down = (np.clip(1.5 - np.abs(at - (index + 0.5) * cell) / cell, 0, 1) for index in (column, row))
-    share = np.outer(down, across)[..., None]
-    return np.asarray(np.rint(crop + share * (blurred.astype(np.float64) - crop)), np.uint8)
+    share = np.outer(down, across).astype(np.float32)[..., None]
+    return np.asarray(np.rint(crop + share * (blurred.astype(np.float32) - crop)), np.uint8)
 
 
-def _logits(scorer: Scorer, windows: Sequence[Sequence[Bytes]], slots: Sequence[int]) -> Floats:
+def _logits(scorer: Scorer, windows: Iterable[Sequence[Bytes]], slots: Sequence[int]) -> Floats:
     """(N,) raw logits for fake of N windows, whose crops lie in ``slots``."""
-    spec = scorer.spec
-    features = np.zeros((len(windows), spec.window.slots, spec.window.feature_dim), np.float32)
+    spec, embedded = scorer.spec, [scorer.embed(window) for window in windows]
+    features = np.zeros((len(embedded), spec.window.slots, spec.window.feature_dim), np.float32)
     mask = np.zeros(features.shape[:2], np.float32)
-    mask[:, list(slots)] = 1
-    for window, row in zip(windows, features, strict=True):
-        row[list(slots)] = scorer.embed(window)
+    features[:, list(slots)], mask[:, list(slots)] = np.stack(embedded), 1
     sign = 1 if spec.positive_class == "fake" else -1
     return sign * scorer.score(features, mask)

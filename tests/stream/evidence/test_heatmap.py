@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.preprocess import Bytes
-from stream.evidence.heatmap import CELLS, CROPS, TimedCrop, affordable, hide, occlusion_map, slots_of, spread
+from stream.evidence.heatmap import CELLS, CROPS, TimedCrop, affordable, blurry, hide, occlusion_map, slots_of, spread
 from stream.scoring.scorer import ModelScorer
 from tests.fakes import SIZE, SLOTS, backbone_of, head_of, spec_of
 
@@ -65,14 +65,14 @@ def test_what_falls_is_the_score_of_the_same_crops() -> None:
         return float(scorer.score(features, mask)[0])
 
     whole = asked([item.crop for item in crops])
-    hidden = asked([hide(item.crop, 2, 2) for item in crops])
+    hidden = asked([hide(item.crop, blurry(item.crop), 2, 2) for item in crops])
     assert heat.logit == pytest.approx(whole, abs=1e-5)
     assert heat.drops[2, 2] == pytest.approx(whole - hidden, abs=1e-5)
 
 
 def test_hiding_touches_its_cell_and_what_lies_next_to_it_only() -> None:
     crop = window(1)[0].crop
-    hidden = hide(crop, 3, 3)
+    hidden = hide(crop, blurry(crop), 3, 3)
     changed = (hidden != crop).any(2)
     inner = slice(round(3 * CELL), round(4 * CELL))
     assert changed[inner, inner].mean() > 0.9
@@ -83,7 +83,7 @@ def test_hiding_touches_its_cell_and_what_lies_next_to_it_only() -> None:
 
 def test_an_even_crop_is_the_same_with_any_part_hidden() -> None:
     even = np.full((SIZE, SIZE, 3), 77, np.uint8)
-    assert (hide(even, 0, 6) == even).all()
+    assert (hide(even, blurry(even), 0, 6) == even).all()
 
 
 @pytest.mark.parametrize(("count", "wanted", "expected"), [(1, 5, [0]), (3, 5, [0, 1, 2]), (20, 5, [0, 5, 10, 14, 19])])
