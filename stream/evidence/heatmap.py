@@ -7,7 +7,7 @@ the question it asks; it is no proof of what was changed, and a part may matter 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +19,10 @@ from engines.spec import ModelSpec
 
 CELLS = 7
 """Parts along each side: of the order of an eye."""
-CROPS = 5
-"""Of the window, spread evenly: as few as a first score is made of."""
-BUDGET_S = 20.0
-"""A slower model is asked about fewer crops, at least one."""
+CROPS = 3
+"""Of the window, spread evenly: one would do (see docs/evidence.md), and chance is smaller with more."""
+BUDGET_S = 10.0
+"""Once so much time is spent no further crop is asked about."""
 
 
 class Scorer(Protocol):
@@ -46,16 +46,16 @@ class TimedCrop:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Answers of one window."""
+    """The mean of some crops of one window, each judged by itself."""
 
     drops: Floats
     """(CELLS, CELLS) how far the logit for fake falls when a cell is blurred; negative: it rises."""
     logit: float
-    """For fake, raw, of the same crops with nothing blurred."""
+    """For fake, raw, with nothing blurred."""
     crop: Bytes
     """(S, S, 3) RGB: the newest of the crops, to draw it on."""
     crops: int
-    """How many of the window were asked about."""
+    """How many were asked about."""
 
 
 def occlusion_map(
@@ -66,41 +66,19 @@ def occlusion_map(
     clock: Callable[[], float] = time.monotonic,
 ) -> HeatMap:
     """Of the crops of a window, oldest first, at least one. Raises InferenceError as the runtimes do."""
-    began = clock()
-    scorer.embed([window[-1].crop])  # the first call also warms the runtime up
-    second = clock()
-    scorer.embed([window[-1].crop] * 2)
-    chosen = spread(window, affordable(min(clock() - second, 2 * (second - began)) / 2, budget_s))
-    slots = slots_of(chosen, scorer.spec)
-    whole = _logits(scorer, [[item.crop for item in chosen]], slots)[0]
-    blurred = [blurry(item.crop) for item in chosen]
-    hidden = (
-        [hide(item.crop, soft, row, column) for item, soft in zip(chosen, blurred, strict=True)]
-        for row in range(CELLS)
-        for column in range(CELLS)
-    )
-    drops = whole - _logits(scorer, hidden, slots)
-    return HeatMap(drops.reshape(CELLS, CELLS).astype(np.float32), float(whole), chosen[-1].crop, len(chosen))
-
-
-def affordable(seconds_a_crop: float, budget_s: float) -> int:
-    """How many crops can be asked about in time."""
-    return max(1, min(CROPS, int(budget_s / (max(seconds_a_crop, 1e-6) * (CELLS**2 + 1)))))
+    until_s, answers = clock() + budget_s, list[Floats]()
+    for item in spread(window, CROPS):
+        if not answers or clock() < until_s:
+            answers.append(_logits(scorer, item.crop))
+    whole, *hidden = np.mean(answers, axis=0)
+    drops = np.asarray(whole - np.reshape(hidden, (CELLS, CELLS)), np.float32)
+    return HeatMap(drops, float(whole), window[-1].crop, len(answers))
 
 
 def spread(window: Sequence[TimedCrop], count: int) -> list[TimedCrop]:
-    """``count`` of them at even distances; the newest is always one."""
+    """``count`` of them at even distances, the newest first."""
     picked = np.linspace(len(window) - 1, 0, min(count, len(window))).round().astype(int)
-    return [window[index] for index in sorted(picked)]
-
-
-def slots_of(crops: Sequence[TimedCrop], spec: ModelSpec) -> list[int]:
-    """Slot of each crop in a window that ends with the last; every one has its own."""
-    last, slots = spec.window.slots - 1, list[int]()
-    for item in reversed(crops):
-        behind = round((crops[-1].pts_ns - item.pts_ns) / (spec.window.period_s * 1e9))
-        slots.insert(0, max(0, min(last - behind, (slots[0] - 1) if slots else last)))
-    return slots
+    return [window[index] for index in picked]
 
 
 def blurry(crop: Bytes) -> Bytes:
@@ -117,11 +95,15 @@ def hide(crop: Bytes, blurred: Bytes, row: int, column: int) -> Bytes:
     return np.asarray(np.rint(crop + share * (blurred.astype(np.float32) - crop)), np.uint8)
 
 
-def _logits(scorer: Scorer, windows: Iterable[Sequence[Bytes]], slots: Sequence[int]) -> Floats:
-    """(N,) raw logits for fake of N windows, whose crops lie in ``slots``."""
-    spec, embedded = scorer.spec, [scorer.embed(window) for window in windows]
-    features = np.zeros((len(embedded), spec.window.slots, spec.window.feature_dim), np.float32)
+def _logits(scorer: Scorer, crop: Bytes) -> Floats:
+    """(1 + CELLS * CELLS,) raw logits for fake: of the crop as it is, and with each of its cells hidden in turn.
+
+    Each is scored as a window that holds nothing else.
+    """
+    blurred, spec = blurry(crop), scorer.spec
+    shown = [crop, *(hide(crop, blurred, row, column) for row in range(CELLS) for column in range(CELLS))]
+    features = np.zeros((len(shown), spec.window.slots, spec.window.feature_dim), np.float32)
     mask = np.zeros(features.shape[:2], np.float32)
-    features[:, list(slots)], mask[:, list(slots)] = np.stack(embedded), 1
+    features[:, -1], mask[:, -1] = scorer.embed(shown), 1
     sign = 1 if spec.positive_class == "fake" else -1
     return sign * scorer.score(features, mask)

@@ -16,6 +16,7 @@ from gi.repository import GLib, Gst, GstApp  # noqa: E402, F401 - GstApp gives a
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.packet_ring import Packet, Packets  # noqa: E402
+from stream.gst.session import element_exists  # noqa: E402
 
 Gst.init(None)
 
@@ -33,19 +34,22 @@ class Container:
     """Element that stands before the muxer, with its ``!``; may be empty."""
     muxer: str
     suffix: str
+    timer: str = ""
+    """Element that works out when to decode reordered pictures; GStreamer has them since 1.22."""
 
 
 MP4 = "mp4mux name=mux faststart=true"
 """The index comes first, so that a browser need not fetch the whole file; until then the pictures lie in another."""
 CONTAINERS = {
-    "video/x-h264": Container("h264parse ! ", MP4, ".mp4"),
-    "video/x-h265": Container("h265parse ! ", MP4, ".mp4"),
+    "video/x-h264": Container("h264parse ! ", MP4, ".mp4", "h264timestamper"),
+    "video/x-h265": Container("h265parse ! ", MP4, ".mp4", "h265timestamper"),
     "video/x-vp8": Container("", "webmmux", ".webm"),
     "video/x-vp9": Container("", "webmmux", ".webm"),
     "image/jpeg": Container("jpegparse ! ", "matroskamux", ".mkv"),
 }
-REORDERED = "matroskamux", ".mkv"
-"""For pictures that come in another order than they are shown in, without saying when to decode them: mp4 needs it."""
+UNTIMED = "matroskamux", ".mkv"
+"""For pictures that come in another order than they are shown in, where nobody says when to decode them: mp4 must know.
+"""
 
 
 PARAMETER_SETS: dict[str, Callable[[int], bool]] = {
@@ -94,12 +98,10 @@ def _times(packet: Packet) -> tuple[int, int]:
 
 
 def _mux(packets: Packets, container: Container, path: Path, times: list[tuple[int, int]]) -> Path:
-    decoding = [dts for _, dts in times]
-    is_ordered = decoding == sorted(decoding)
-    muxer, suffix = (container.muxer, container.suffix) if is_ordered else REORDERED
+    elements, suffix = _elements(container, is_timed=_is_timed(times))
     target, scratch = path.with_suffix(suffix), path.with_suffix(".partial")
-    pipeline = _parsed(f"appsrc name=in format=time ! {container.parser}{muxer} ! filesink name=file")
-    if muxer == MP4:
+    pipeline = _parsed(f"appsrc name=in format=time ! {elements} ! filesink name=file")
+    if suffix == ".mp4":
         pipeline.get_by_name("mux").set_property("faststart-file", str(scratch))
     pipeline.get_by_name("file").set_property("location", str(target))
     pipeline.get_by_name("in").set_property("caps", packets.caps)
@@ -109,6 +111,22 @@ def _mux(packets: Packets, container: Container, path: Path, times: list[tuple[i
         pipeline.set_state(Gst.State.NULL)
         scratch.unlink(missing_ok=True)
     return target
+
+
+def _is_timed(times: list[tuple[int, int]]) -> bool:
+    """Whether the times of decoding can be believed: they never fall."""
+    decoding = [dts for _, dts in times]
+    return decoding == sorted(decoding)
+
+
+def _elements(container: Container, *, is_timed: bool) -> tuple[str, str]:
+    """Launch text from pictures to the file's bytes, and the file's suffix."""
+    if is_timed:
+        return container.parser + container.muxer, container.suffix
+    if container.timer and element_exists(container.timer):
+        return f"{container.parser}{container.timer} ! {container.muxer}", container.suffix
+    muxer, suffix = UNTIMED
+    return container.parser + muxer, suffix
 
 
 def parameter_sets(picture: bytes, codec: str) -> bytes:
@@ -123,12 +141,12 @@ def parameter_sets(picture: bytes, codec: str) -> bytes:
 
 
 def _rebased(packets: Packets, times: list[tuple[int, int]]) -> Iterator[Any]:
-    header = _header(packets)
+    header, is_timed = _header(packets), _is_timed(times)
     for packet, (pts, dts) in zip(packets.packets, times, strict=True):
         buffer = packet.buffer.copy_region(COPIED, 0, packet.size)
         if header:
             buffer, header = Gst.Buffer.new_wrapped(header).append(buffer), b""
-        buffer.pts, buffer.dts = pts, dts
+        buffer.pts, buffer.dts = pts, dts if is_timed else Gst.CLOCK_TIME_NONE
         yield buffer
 
 

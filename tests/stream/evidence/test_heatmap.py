@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.preprocess import Bytes
-from stream.evidence.heatmap import CELLS, CROPS, TimedCrop, affordable, blurry, hide, occlusion_map, slots_of, spread
+from stream.evidence.heatmap import CELLS, CROPS, TimedCrop, blurry, hide, occlusion_map, spread
 from stream.scoring.scorer import ModelScorer
 from tests.fakes import SIZE, SLOTS, backbone_of, head_of, spec_of
 
@@ -54,20 +53,27 @@ def test_a_model_that_looks_nowhere_gives_an_even_map() -> None:
     assert not heat.drops.any()
 
 
-def test_what_falls_is_the_score_of_the_same_crops() -> None:
+def test_what_falls_is_the_score_of_the_same_crop() -> None:
     """The map is exact: whole minus hidden, asked of the model itself."""
-    scorer, crops = detail_at(2, 2), window(CROPS)
-    heat = occlusion_map(scorer, crops)
+    scorer, crop = detail_at(2, 2), window(1)[0].crop
+    heat = occlusion_map(scorer, window(1))
 
-    def asked(pictures: list[Bytes]) -> float:
+    def asked(picture: Bytes) -> float:
         features, mask = np.zeros((1, SLOTS, 4), np.float32), np.zeros((1, SLOTS), np.float32)
-        features[0, -CROPS:], mask[0, -CROPS:] = scorer.embed(pictures), 1
+        features[0, -1:], mask[0, -1] = scorer.embed([picture]), 1
         return float(scorer.score(features, mask)[0])
 
-    whole = asked([item.crop for item in crops])
-    hidden = asked([hide(item.crop, blurry(item.crop), 2, 2) for item in crops])
-    assert heat.logit == pytest.approx(whole, abs=1e-5)
-    assert heat.drops[2, 2] == pytest.approx(whole - hidden, abs=1e-5)
+    assert heat.logit == pytest.approx(asked(crop), abs=1e-5)
+    assert heat.drops[2, 2] == pytest.approx(asked(crop) - asked(hide(crop, blurry(crop), 2, 2)), abs=1e-5)
+
+
+def test_a_map_is_the_mean_of_its_crops() -> None:
+    noise = [np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8) for seed in range(3)]
+    scorer, crops = detail_at(1, 4), [TimedCrop(seed, crop) for seed, crop in enumerate(noise)]
+    alone = np.mean([occlusion_map(scorer, [crop]).drops for crop in crops], axis=0)
+    heat = occlusion_map(scorer, crops)
+    np.testing.assert_allclose(heat.drops, alone, atol=1e-5)
+    assert heat.crop is noise[2]
 
 
 def test_hiding_touches_its_cell_and_what_lies_next_to_it_only() -> None:
@@ -86,25 +92,17 @@ def test_an_even_crop_is_the_same_with_any_part_hidden() -> None:
     assert (hide(even, blurry(even), 0, 6) == even).all()
 
 
-@pytest.mark.parametrize(("count", "wanted", "expected"), [(1, 5, [0]), (3, 5, [0, 1, 2]), (20, 5, [0, 5, 10, 14, 19])])
-def test_crops_are_spread_over_the_window(count: int, wanted: int, expected: list[int]) -> None:
-    crops = window(count)
-    assert [crops.index(item) for item in spread(crops, wanted)] == pytest.approx(expected, abs=1)
-    assert spread(crops, 1) == [crops[-1]]
+@pytest.mark.parametrize(("count", "expected"), [(1, [0]), (2, [1, 0]), (3, [2, 1, 0]), (20, [19, 10, 0])])
+def test_crops_are_spread_over_the_window_the_newest_first(count: int, expected: list[int]) -> None:
+    assert [round(item.pts_ns / 2e8) for item in spread(window(count), CROPS)] == expected
 
 
-@given(gaps=st.lists(st.floats(0, 3), max_size=19))
-def test_every_crop_has_a_slot_of_its_own_in_order_and_the_newest_the_last(gaps: list[float]) -> None:
-    times = np.concatenate([[0], np.cumsum(gaps)])
-    crop = np.zeros((1, 1, 3), np.uint8)
-    slots = slots_of([TimedCrop(round(at * 1e9), crop) for at in times], spec_of())
-    assert slots[-1] == SLOTS - 1
-    assert all(first < second for first, second in pairwise(slots)) or min(slots) == 0
-
-
-@pytest.mark.parametrize(("seconds", "crops"), [(0.0, CROPS), (0.01, CROPS), (0.1, 4), (0.39, 1), (60.0, 1)])
+@pytest.mark.parametrize(("seconds", "crops"), [(1.0, 3), (6.0, 2), (60.0, 1)])
 def test_a_slow_model_is_asked_about_fewer_crops(seconds: float, crops: int) -> None:
-    assert affordable(seconds, 20.0) == crops
+    """``seconds``: that one crop takes."""
+    times = iter([0.0, *(seconds * number for number in range(1, 9))])
+    heat = occlusion_map(detail_at(1, 1), window(20), budget_s=10.0, clock=lambda: next(times))
+    assert heat.crops == crops
 
 
 @settings(deadline=None, max_examples=10)
