@@ -412,8 +412,16 @@ def check(path: Path) -> list[str]:
         *(_stream_line(config, stream) for stream in config.streams),
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
+        *_evidence_lines(config.evidence),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
+
+
+def _evidence_lines(evidence: EvidenceConfig) -> list[str]:
+    if evidence.folder is None:
+        return []
+    most = evidence.keep_bytes.human_readable()
+    return [f"evidence: kept in {evidence.folder} for {evidence.keep_days:g} days, at most {most}"]
 
 
 def _window_words(display: Display) -> str:
