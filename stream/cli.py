@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from stream.reload import Reload
 
 EXIT_CODES = """exit codes:
-  0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong)
+  0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong;
+                           verify: something was changed)
   2  bad request        3  model or engine cannot be used      4  source cannot be read
   5  output cannot be written                                  6  something must be installed first
   130 interrupted (watch: by the second Ctrl-C; the first finishes every output and exits with 0)"""
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
+        _add_verify,
     ):
         add(commands)
     return parser
@@ -327,6 +329,19 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(run=_config_check)
 
 
+def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="whether a log and its evidence are as they were written",
+        description="Check a log's chain, its signatures and every file of the evidence; reads only. Exit code 1: broken.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the evidence.folder of a configuration")
+    parser.add_argument("--public-key", type=Path, metavar="FILE", help="a copy kept elsewhere of the log's public key")
+    parser.add_argument("--expect-head", metavar="HASH", help="a head kept elsewhere, which the log must still hold")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=_verify)
+
+
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
 
 
@@ -536,3 +551,13 @@ def _config_check(options: argparse.Namespace) -> int:
         return max(_complain(problem, error.exit_code) for problem in error.problems)
     print("\n".join(lines))
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import json
+
+    from stream.evidence.verify import report_lines, verify
+
+    report = verify(options.folder, public_key=options.public_key, expect_head=options.expect_head)
+    print(json.dumps(report.to_json(), indent=2) if options.json else "\n".join(report_lines(report)))
+    return 0 if report.is_intact else 1

@@ -159,6 +159,7 @@ COMPOSERS = [
 """They know choices, and may import the composers before them."""
 
 OWNERS: dict[str, set[str]] = {
+    "cryptography": {"stream.evidence.signing"},
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "torch": {
