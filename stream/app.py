@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from engines.runtime.swappable import RuntimeChange
 from stream.config import WALL, AppConfig, Display
@@ -28,7 +28,9 @@ from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
 from stream.types import StreamName, StreamState
+from stream.vouching import open_canary, open_log
 from stream.wall.open import OpenWall, open_wall
+from stream.web.ports import Readiness
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class Started:
     restream_urls: tuple[str, ...]
     model: str
     """What scores faces, on which runtime, and why on that one: one line."""
+    log: str
+    """Where the log lies and whose signature it carries; empty when none is kept."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
 
@@ -119,13 +123,25 @@ class _Run:
         self._wake = threading.Event()
         check_request(config)
         self._parts = parts or self._open_parts()
+        self._readiness = Readiness()
+        self._log = open_log(config, self._parts, self._readiness)
+        closing.callback(self._log.close)
+        show, record = self._metrics.show_canary, self._log.record
+        self._canary = open_canary(config, self._parts, self._readiness, show=show, record=record)
+        closing.callback(self._canary.close)
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
         self._sinks = [*sinks, *self._json_lines()]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
         self._runner = Runner(
-            self._analyzer, (), self._sinks, self._observer, wake=self._wake, on_lost=self._lose_output
+            self._analyzer,
+            (),
+            self._sinks,
+            self._observer,
+            wake=self._wake,
+            on_lost=self._lose_output,
+            between=self._canary.step,
         )
         self._streams = self._live_streams()
 
@@ -133,12 +149,14 @@ class _Run:
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
-        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams)
+        shown = tuple(url for url in urls if url is not None)
+        return Started(self._metrics_url, shown, model, self._log.where, self._streams)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
         self._runner.start()
+        self._canary.start()
         self._build_engines()
 
     def wait(
@@ -191,6 +209,8 @@ class _Run:
     def _tell_runtime(self, change: RuntimeChange) -> None:
         self._metrics.add_backend(change.model, change.after, change.precision)
         self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
+        self._log.record("runtime", {**asdict(change)})
+        self._canary.runtime_changed()
 
     def _build_engines(self) -> None:
         build = hot_start(self._config, self._parts)

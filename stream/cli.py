@@ -333,7 +333,7 @@ def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "verify",
         help="whether a log and its evidence are as they were written",
-        description="Check a log's chain, its signatures and every file of the evidence; reads only. Exit code 1: broken.",
+        description="Check the chain, the signatures and every file of the evidence; reads only. Exit code 1: broken.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the evidence.folder of a configuration")
     parser.add_argument("--public-key", type=Path, metavar="FILE", help="a copy kept elsewhere of the log's public key")
@@ -376,6 +376,8 @@ def _say_where(started: Started) -> None:
     print(f"model: {started.model}", file=sys.stderr)
     if started.metrics_url is not None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
+    if started.log:
+        print(f"log: {started.log}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
 

@@ -30,6 +30,8 @@ from pydantic import (
 )
 
 from engines.spec import ModelSpec
+from stream.config_canary import CanaryConfig
+from stream.config_evidence import EvidenceConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
@@ -343,6 +345,8 @@ class AppConfig(_Section):
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
     retry: RetryConfig = RetryConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    canary: CanaryConfig = CanaryConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 

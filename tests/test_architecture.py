@@ -118,6 +118,17 @@ DOORS: dict[str, set[str]] = {
     "stream.alerts": VALUES | {"stream.alerts.alert"},
     "stream.evidence": VALUES | {"stream.alerts.alert"},
     "stream.web": VALUES | {"stream.alerts.alert"},
+    "stream.canary": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.faces",
+        "stream.observers",
+        "stream.pipeline",
+        "stream.scoring",
+    }
+    | VALUES,
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.metrics": VALUES | {"stream.scheduling"},
@@ -135,7 +146,16 @@ DOORS: dict[str, set[str]] = {
     "stream.engine_wish": {"engines.spec", "engines.store"},
     "stream.engine_table": {"engines.store"},
     "stream.config_file": {"stream.errors"},
-    "stream.config": {"engines.spec", "stream.config_file", "stream.errors", "stream.scoring"},
+    "stream.config_canary": set(),
+    "stream.config_evidence": set(),
+    "stream.config": {
+        "engines.spec",
+        "stream.config_canary",
+        "stream.config_evidence",
+        "stream.config_file",
+        "stream.errors",
+        "stream.scoring",
+    },
 }
 """What each room may import of ours. Rooms that compose (below) may import any room that does not compose."""
 
@@ -150,6 +170,7 @@ COMPOSERS = [
     "stream.evaluation",
     "stream.live_streams",
     "stream.reload",
+    "stream.vouching",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -188,6 +209,7 @@ OWNERS: dict[str, set[str]] = {
         "stream.overlay",
         "stream.wall",
         "stream.contact_sheet",
+        "stream.canary",
         "stream.demo",
         "stream.benchmark",
     },
