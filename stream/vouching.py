@@ -1,4 +1,4 @@
-"""What vouches for a watch: its log, which cannot be quietly edited, and the canary, which tells whether it still sees."""
+"""What vouches for a watch: a log that cannot be quietly edited, and a canary that tells whether it still sees."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +19,7 @@ from stream.alerts.alert import Alert
 from stream.canary.answers import recorded_for
 from stream.canary.canary import Canary
 from stream.canary.clips import CanaryClip, clips_from
-from stream.canary.keeper import CanaryKeeper, Told
+from stream.canary.keeper import CanaryKeeper, ClipSource, Told
 from stream.config import AppConfig
 from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain import ChainLog
@@ -137,15 +138,15 @@ def open_canary(
     show: Callable[[bool, Mapping[str, float]], None],
     record: Callable[[str, Mapping[str, Any]], None],
     alert: Callable[[Alert], None] = lambda _: None,
-    load: Callable[[], tuple[CanaryClip, ...]] | None = None,
+    source: ClipSource | None = None,
 ) -> OpenCanary:
-    """Begins to sing at ``start``. ``load``: None makes the demo's clips in a process of its own."""
+    """Begins to sing at ``start``. ``source``: None makes the clips in a process of its own."""
     wish, spec = config.canary, parts.model.spec
     if not _is_on(wish.enabled, spec):
         return OpenCanary()
     told = Told(lambda is_met, why: readiness.set("canary", is_met=is_met, why=why), show, record, alert)
     insists, every_s = wish.enabled == "on", wish.every_min * 60
-    keeper = CanaryKeeper(load or made_clips, told, every_s=every_s, model=spec.name, insists=insists)
+    keeper = CanaryKeeper(source or ClipMaker(), told, every_s=every_s, model=spec.name, insists=insists)
     return OpenCanary(Canary(parts.detector, parts.scorer, recorded_for(spec), keeper.done), keeper)
 
 
@@ -153,25 +154,47 @@ def _is_on(wish: str, spec: ModelSpec) -> bool:
     return wish == "on" or (wish == "auto" and recorded_for(spec) is not None)
 
 
-def made_clips() -> tuple[CanaryClip, ...]:
-    """Made from the packages that hold their pictures; nothing is left on disk. Raises MissingPartError."""
-    command = (sys.executable, "-c", _CLIP_MAKER, str(NICENESS))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    try:
-        made = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=CLIPS_TIMEOUT_S,
-            env=environment,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MissingPartError(f"the canary's clips could not be made: {error}") from None
-    if made.returncode:
-        last = made.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-        raise MissingPartError(f"the canary's clips could not be made: {last[0]}")
-    return clips_from(made.stdout)
+class ClipMaker:
+    """Makes the clips from the packages that hold their pictures, in a process of its own; nothing stays on disk."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_cancelled = False
+        self._lock = threading.Lock()
+
+    def load(self) -> tuple[CanaryClip, ...]:
+        """Raises MissingPartError in one line when they cannot be made."""
+        try:
+            process = self._started()
+            npz, complaint = process.communicate(timeout=CLIPS_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.cancel()
+            raise MissingPartError(f"the canary's clips could not be made: {error}") from None
+        if process.returncode:
+            last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+            raise MissingPartError(f"the canary's clips could not be made: {last[0]}")
+        return clips_from(npz)
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._is_cancelled = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = (sys.executable, "-c", _CLIP_MAKER, str(NICENESS))
+        with self._lock:
+            if self._is_cancelled:
+                raise MissingPartError("the canary was stopped")
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                start_new_session=True,  # Ctrl-C is for the watch, which then ends it
+            )
+            return self._process
 
 
 def _version() -> str:

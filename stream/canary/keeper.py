@@ -1,4 +1,4 @@
-"""When the canary sings, who is told, and what it means when it does not: a thread of its own, for it writes and waits."""
+"""When the canary sings, who is told, and what silence means: a thread of its own, for it writes and waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from stream.alerts.alert import Alert, AlertKind, AlertState, Severity
 from stream.canary.answers import Result
@@ -25,6 +25,16 @@ AGAIN_S = 60.0
 """After a wrong answer, or none, it is asked again this soon."""
 
 Ask = Callable[[int, str, Sequence[CanaryClip]], None]
+
+
+class ClipSource(Protocol):
+    """Where the clips come from."""
+
+    def load(self) -> Sequence[CanaryClip]:
+        """May take seconds. Raises MissingPartError when there are none, or it was cancelled."""
+
+    def cancel(self) -> None:
+        """From another thread: they are wanted no more."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class CanaryKeeper:
 
     def __init__(
         self,
-        load: Callable[[], Sequence[CanaryClip]],
+        source: ClipSource,
         told: Told,
         *,
         every_s: float,
@@ -55,11 +65,8 @@ class CanaryKeeper:
         again_s: float = AGAIN_S,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``load`` may take seconds, and raises MissingPartError when there are no clips.
-
-        ``insists``: without clips the service is not ready; else the canary is off.
-        """
-        self._load, self._told, self._model, self._now = load, told, model, now
+        """``insists``: without clips the service is not ready; else the canary is off."""
+        self._source, self._told, self._model, self._now = source, told, model, now
         self._insists = insists
         self._every_s, self._deadline_s, self._again_s = every_s, deadline_s, again_s
         self._results: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
@@ -88,13 +95,16 @@ class CanaryKeeper:
         self._is_closed = True
         self._hurry.set()
         self._results.put(None)
+        self._source.cancel()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self, ask: Ask) -> None:
         try:
-            clips = self._load()
+            clips = self._source.load()
         except MissingPartError as error:
+            if self._is_closed:
+                return
             log.warning("canary: off: %s", error)
             self._told.condition(not self._insists, f"off: {error}")
             return
