@@ -36,6 +36,7 @@ from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
+from stream.sources.uri import redacted_path
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
@@ -58,7 +59,7 @@ def redacted(source: str) -> str:
     """
     scheme, separator, rest = source.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
-        return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
+        return redacted_path(source)
     if re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a question mark?
         return f"{scheme}://***"
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
@@ -77,7 +78,14 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _variable_name(name: str) -> str:
+    if not _VARIABLE.fullmatch(f"${{{name}}}"):
+        raise ValueError("must be the name of an environment variable: a secret itself does not belong in this file")
+    return name
+
+
 Text = Annotated[str, AfterValidator(_not_blank)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
 SourceText = Annotated[Text, PlainSerializer(redacted)]
 """May hold a user and password; dumps are redacted."""
 UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
@@ -101,9 +109,9 @@ class StreamDefaults(_Section):
     transport: Literal["tcp", "udp"] = "tcp"
     """How RTSP sends."""
     user: UserText | None = Field(default=None, repr=False)
-    user_env: Text | None = None
+    user_env: VariableName | None = None
     """Environment variable that holds the user name."""
-    password_env: Text | None = None
+    password_env: VariableName | None = None
     """Environment variable that holds the password."""
     password_file: Path | None = None
     """File that holds the password and nothing else."""
@@ -470,7 +478,8 @@ def _plain(section: Any) -> Any:
 
 def _with_names(streams: Sequence[Any]) -> list[Any]:
     """Fill in the names that were left out."""
-    taken = {stream.get("name") for stream in streams if isinstance(stream, dict)}
+    given = [stream.get("name") for stream in streams if isinstance(stream, dict)]
+    taken = {name for name in given if isinstance(name, str)}
     named = []
     for stream in streams:
         if isinstance(stream, dict) and not stream.get("name") and isinstance(stream.get("source"), str):

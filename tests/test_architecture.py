@@ -155,6 +155,7 @@ DOORS: dict[str, set[str]] = {
         "stream.config_file",
         "stream.errors",
         "stream.scoring",
+        "stream.sources.uri",
     },
 }
 """What each room may import of ours. Rooms that compose (below) may import any room that does not compose."""
