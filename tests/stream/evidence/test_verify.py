@@ -59,7 +59,7 @@ def test_a_log_that_nobody_touched_is_intact(folder: Path) -> None:
     assert next(report_lines(report)).startswith(f"intact: {report.lines} lines, 20")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_one_changed_byte_is_found_in_its_line(folder: Path, whole: dict[Path, bytes], data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(log_files(folder / LOG_FOLDER)))
@@ -326,7 +326,7 @@ def test_a_manifest_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert "cannot be read" in verify(folder).findings[0].what
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_no_bytes_make_the_verifier_fall(folder: Path, whole: dict[Path, bytes], data: st.DataObject) -> None:
     """A fuzzer: spliced, cut and random files give a report, never another exception."""

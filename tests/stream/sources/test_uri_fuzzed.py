@@ -31,7 +31,7 @@ def shown(text: str) -> str:
     return f"{uri} {uri!r} {uri.redacted()} {uri.is_live}"
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=1200, deadline=None)
 @given(soup, soup, soup, soup)
 @example("user", "", "", "cam/x")
 @example("rtsp//user", "", "", "cam/x")
@@ -47,7 +47,7 @@ def test_no_text_of_a_mistyped_address_shows_its_password(before: str, left: str
     assert SECRET not in repr(StreamConfig(source=text))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(soup)
 @example("file://[")
 @example("~\udcff/clip.mp4")
