@@ -45,7 +45,10 @@ def npz_of(clips: Sequence[CanaryClip]) -> bytes:
     """All of them in one file."""
     arrays = {f"{clip.name}_{i:03d}": jpeg for clip in clips for i, jpeg in enumerate(clip.jpegs)}
     file = io.BytesIO()
-    np.savez(file, **{name: np.frombuffer(jpeg, np.uint8) for name, jpeg in arrays.items()})
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, jpeg in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.save(member, np.frombuffer(jpeg, np.uint8))
     return file.getvalue()
 
 

@@ -177,7 +177,7 @@ KNOWN_WORDS = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(texts=st.lists(st.text(max_size=40).filter(lambda text: text not in KNOWN_WORDS), min_size=1, max_size=5))
 def test_labels_outside_their_sets_become_other_and_series_do_not_grow(texts: list[str]) -> None:
     metrics = Metrics()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("skimage", reason="the demo's portrait is missing: pip install scikit-image")
@@ -15,16 +11,17 @@ from stream.canary.answers import Result, recorded_for
 from stream.canary.canary import Canary
 from stream.canary.clips import LABELS, PICTURES, CanaryClip, clips_from, npz_of
 from stream.config import AppConfig
-from stream.demo.canary_clips import make_clips
 from stream.errors import MissingPartError
 from stream.parts import open_parts
+from stream.vouching import ClipMaker
 
 LARGEST = 3 << 19
 
 
 @pytest.fixture(scope="module")
 def clips() -> tuple[CanaryClip, ...]:
-    return make_clips()
+    """As a watch makes them: in a process of its own."""
+    return ClipMaker().load()
 
 
 def test_the_clips_are_small_and_survive_their_file(clips: tuple[CanaryClip, ...]) -> None:
@@ -33,13 +30,6 @@ def test_the_clips_are_small_and_survive_their_file(clips: tuple[CanaryClip, ...
     assert clips_from(npz) == clips
     assert [clip.name for clip in clips] == list(LABELS)
     assert all(len(clip.jpegs) == PICTURES for clip in clips)
-
-
-def test_the_command_writes_the_same_clips(clips: tuple[CanaryClip, ...]) -> None:
-    """It is what a watch runs; made twice they are the same."""
-    command = [sys.executable, "-m", "stream.demo.canary_clips"]
-    made = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[3], check=True, timeout=120)
-    assert clips_from(made.stdout) == clips
 
 
 @pytest.mark.parametrize("npz", [b"", b"PK\x03\x04", b"no file", npz_of([])])
