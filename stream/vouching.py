@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import subprocess
@@ -23,7 +24,7 @@ from stream.canary.keeper import CanaryKeeper, ClipSource, Told
 from stream.config import AppConfig
 from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain import ChainLog
-from stream.evidence.chain_line import LOG_FOLDER, canonical
+from stream.evidence.chain_line import LOG_FOLDER
 from stream.evidence.signing import default_key_path
 from stream.parts import Parts
 from stream.web.ports import Readiness
@@ -89,7 +90,7 @@ def start_record(config: AppConfig, parts: Parts) -> dict[str, Any]:
     model = parts.model
     return {
         "version": _version(),
-        "config_sha256": config_hash(config),
+        "config_sha256": config_sha256(config),
         "model": model.spec.name,
         "files": dict(model.spec.files),
         "backend": parts.scorer.backend_name,
@@ -100,9 +101,9 @@ def start_record(config: AppConfig, parts: Parts) -> dict[str, Any]:
     }
 
 
-def config_hash(config: AppConfig) -> str:
-    """SHA-256 of the configuration in canonical JSON, without its secrets: those are starred in a dump."""
-    return hashlib.sha256(canonical(config.model_dump(mode="json"))).hexdigest()
+def config_sha256(config: AppConfig) -> str:
+    """Of the whole configuration, defaults included, as it is dumped: without secrets. Evidence says the same."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

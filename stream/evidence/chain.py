@@ -14,19 +14,24 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from stream.errors import OutputError
 from stream.evidence.chain_line import (
     CUT,
     FILES,
+    HANDED_IN,
     HEAD_FILE,
     JSON,
+    LARGEST_HANDED_IN,
     LOCK_FILE,
     LONGEST_LINE,
+    MOST_HANDED_IN,
     PUBLIC_KEY_FILE,
+    PURGE,
     SIGNATURE,
     START,
     TORN,
@@ -43,6 +48,15 @@ log = logging.getLogger(__name__)
 
 BEFORE_HEAD = 2
 """Lines of a new log before its first head is on disk: a crash there leaves it without."""
+
+
+LOOK_S = 1.0
+"""How often it looks for what was handed in."""
+MAY_BE_HANDED_IN = (PURGE,)
+
+
+class LogHeldError(OutputError):
+    """Another process writes this log."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,7 @@ class ChainLog:
         self._held = _lock(folder)
         try:
             self._open()
+            self._take_over()
         except BaseException as error:
             self._let_go()
             if isinstance(error, OSError):
@@ -151,11 +166,24 @@ class ChainLog:
                 os.close(file)
 
     def _sign_in_time(self) -> None:
+        signed = self._monotonic()
         while not self._is_closed:
             with self._wake:
-                self._wake.wait(self._limits.sign_s)
+                self._wake.wait(min(LOOK_S, self._limits.sign_s))
             with suppress(OutputError):  # whoever appends next is told
-                self.sign()
+                self._take_over()
+                if self._monotonic() - signed >= self._limits.sign_s:
+                    self.sign()
+                    signed = self._monotonic()
+
+    def _take_over(self) -> None:
+        """Write down what other processes have handed in; what is no record of ours is left lying."""
+        for path, kind, record in handed_in(self._folder):
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._say(kind, record)
+            path.unlink(missing_ok=True)
 
     # What follows runs with the lock held, or before there is a second thread.
 
@@ -277,6 +305,50 @@ class ChainLog:
         self._unsigned = 0
 
 
+def hand_in(folder: Path, kind: str, record: Mapping[str, JSON]) -> None:
+    """For a process that may not write the log because another one does: that one will. Raises OutputError."""
+    place = folder / HANDED_IN
+    try:
+        place.mkdir(exist_ok=True)
+        _write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", canonical({"kind": kind, "record": record}))
+    except OSError as error:
+        raise OutputError(f"a record cannot be handed in at {place}: {error.strerror}") from None
+
+
+def handed_in(folder: Path) -> Iterator[tuple[Path, str, dict[str, JSON]]]:
+    """(file, kind, record), oldest first."""
+    for path in sorted((folder / HANDED_IN).glob("[0-9]*.json"))[:MOST_HANDED_IN]:
+        try:
+            if path.is_symlink() or path.stat().st_size > LARGEST_HANDED_IN:
+                continue
+            given = json.loads(path.read_bytes())
+            kind, record = given["kind"], given["record"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if kind in MAY_BE_HANDED_IN and isinstance(record, dict):
+            yield path, kind, record
+
+
+@contextmanager
+def open_record(folder: Path, key_path: Path) -> Iterator[Callable[[str, Mapping[str, JSON]], None]]:
+    """A command's way to the log in ``folder``: written at once, or handed in where a watch holds it.
+
+    Where no log was ever begun nothing is recorded.
+    """
+    if not log_files(folder):
+        yield lambda _kind, _record: None
+        return
+    try:
+        chain = ChainLog(folder, key_path)
+    except LogHeldError:
+        yield partial(hand_in, folder)
+        return
+    try:
+        yield chain.append
+    finally:
+        chain.close()
+
+
 def log_files(folder: Path) -> list[Path]:
     """In order."""
     return sorted(folder.glob(FILES))
@@ -304,7 +376,7 @@ def _lock(folder: Path) -> int:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(file)
-        raise OutputError(f"another process writes the log in {folder}: give each its own evidence.folder") from None
+        raise LogHeldError(f"another process writes the log in {folder}: give each its own evidence.folder") from None
     return file
 
 

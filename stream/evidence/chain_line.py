@@ -16,6 +16,9 @@ START = "0" * 64
 """Stands for the hash of the line before the first."""
 FILES = "log-*.jsonl"
 HEAD_FILE, PUBLIC_KEY_FILE, LOCK_FILE = "head.json", "public-key.pem", "lock"
+HANDED_IN = "handed-in"
+"""Folder below the log's: records of other processes, which the one that writes the log takes over."""
+LARGEST_HANDED_IN, MOST_HANDED_IN = 1 << 14, 10_000
 LOG_FOLDER = "log"
 """Of the log, below the evidence folder."""
 SIGNATURE, TORN, CUT, EVIDENCE, PURGE = "signature", "torn", "cut", "evidence", "purge"

@@ -13,6 +13,7 @@ from typing import Any
 
 from stream.evidence.chain_line import LOG_FOLDER
 
+MANIFEST = "manifest.json"
 BLOCK_BYTES = 1 << 20
 LARGEST_MANIFEST = 16 << 20
 FRESH_S = 600.0
@@ -26,8 +27,8 @@ Tell = Callable[[str, str], None]
 class _Promise:
     """What the log says of one folder."""
 
-    manifest: str
     sha256: str
+    """Of its manifest."""
     where: str
 
 
@@ -44,27 +45,27 @@ class FolderCheck:
 
     def recorded(self, record: Mapping[str, Any], where: str) -> None:
         """A folder was finished, or written again: the newest record counts."""
-        folder, manifest, sha256 = (record.get(key) for key in ("folder", "manifest", "sha256"))
-        manifest = manifest or "manifest.json"
-        if not (plain_name(folder) and plain_name(manifest) and isinstance(sha256, str)):
+        folder, sha256 = record.get("folder"), record.get("manifest_sha256")
+        if not plain_name(folder) or not isinstance(sha256, str):
             self._find(where, "records evidence under a name that is none")
             return
-        self._promised[str(folder)] = _Promise(str(manifest), sha256, where)
+        self._promised[str(folder)] = _Promise(sha256, where)
 
     def removed(self, record: Mapping[str, Any], where: str) -> None:
-        """Folders went by rule, or because somebody asked."""
-        folders = record.get("folders")
-        if not isinstance(folders, list):
-            self._find(where, "records a purge without folders")
-            return
-        for folder in folders:
-            if not isinstance(folder, str):
-                continue
-            self.purged += 1
-            self._promised.pop(folder, None)
-            if folder in self._on_disk:
-                self._find(folder, f"is there though {where} says that it was purged")
-                del self._on_disk[folder]
+        """A folder was about to be deleted, by rule or because somebody asked; one that is there still counts."""
+        folder = record.get("folder")
+        if not plain_name(folder):
+            self._find(where, "records a purge under a name that is none")
+        elif folder in self._on_disk:
+            self._note(str(folder), f"is there though {where} says that it was about to be deleted")
+        else:
+            self.purged += self._promised.pop(str(folder), None) is not None
+
+    def handed_in(self, record: Mapping[str, Any], where: str) -> None:
+        """A purge that the log does not hold yet."""
+        folder = str(record.get("folder"))
+        if folder not in self._on_disk and self._promised.pop(folder, None) is not None:
+            self._note(folder, f"is gone, and its deletion was handed in ({where}) but is not in the log yet")
 
     def finish(self) -> None:
         for name, promise in self._promised.items():
@@ -80,7 +81,7 @@ class FolderCheck:
             self._find(name, "is not in the log: nobody recorded it")
 
     def _tell_unrecorded(self, name: str, path: Path) -> None:
-        has_manifest = (path / "manifest.json").exists()
+        has_manifest = (path / MANIFEST).exists()
         if not has_manifest and self._now() - path.stat().st_mtime < FRESH_S:
             self._note(name, "is not in the log yet: it is being written")
         else:
@@ -88,8 +89,8 @@ class FolderCheck:
 
     def _check(self, folder: Path, promise: _Promise) -> None:
         self.folders += 1
-        place = f"{folder.name}/{promise.manifest}"
-        content = _manifest_bytes(folder / promise.manifest)
+        place = f"{folder.name}/{MANIFEST}"
+        content = _manifest_bytes(folder / MANIFEST)
         if content is None:
             self._find(place, f"is missing or no plain file: recorded at {promise.where}")
             return
@@ -100,10 +101,10 @@ class FolderCheck:
         if listed is None:
             self._find(place, "lists its files in a way that cannot be read")
             return
-        self._check_files(folder, promise.manifest, listed)
+        self._check_files(folder, listed)
 
-    def _check_files(self, folder: Path, manifest: str, listed: Mapping[str, tuple[int, str]]) -> None:
-        there = {str(path.relative_to(folder)) for path in _files_below(folder)} - {manifest}
+    def _check_files(self, folder: Path, listed: Mapping[str, tuple[int, str]]) -> None:
+        there = {str(path.relative_to(folder)) for path in _files_below(folder)} - {MANIFEST}
         for name in sorted(there - set(listed)):
             self._find(f"{folder.name}/{name}", "is not in the manifest: nobody recorded it")
         for name, (size, sha256) in listed.items():

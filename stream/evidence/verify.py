@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.errors import UsageError
-from stream.evidence.chain import log_files
+from stream.evidence.chain import handed_in, log_files
 from stream.evidence.chain_line import (
     CUT,
     EVIDENCE,
@@ -152,6 +152,7 @@ class _Reading:
         evidence: FolderCheck | None,
         expect_head: str | None,
     ) -> None:
+        self._logs = logs
         self._report, self._key, self._evidence = report, key, evidence
         self._expected, self._has_expected = expect_head, False
         self._seq, self._previous = 0, START
@@ -183,6 +184,8 @@ class _Reading:
         if self._expected is not None and not self._has_expected:
             report.find(self._where, f"the log does not hold the expected head {self._expected}: its end was cut off")
         if self._evidence is not None:
+            for path, _, record in handed_in(self._logs):
+                self._evidence.handed_in(record, f"{path.parent.name}/{path.name}")
             self._evidence.finish()
             report.evidence_folders, report.evidence_files = self._evidence.folders, self._evidence.files
             report.purged = self._evidence.purged

@@ -19,7 +19,7 @@ from stream.evidence.chain import ChainLog, log_files
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
 from stream.evidence.verify import verify
 from stream.metrics import Metrics
-from stream.vouching import ClipMaker, WatchLog, config_hash, open_canary, open_log
+from stream.vouching import ClipMaker, WatchLog, config_sha256, open_canary, open_log
 from stream.web.ports import Readiness
 from tests.stream.canary.test_canary import CLIPS, waited
 from tests.stream.test_app import config, parts
@@ -44,7 +44,7 @@ def test_a_watch_logs_what_ran_from_start_to_stop(tmp_path: Path) -> None:
     assert [line.kind for line in lines] == ["log", "signature", "start", "stop", "signature"]
     start = lines[2].record
     assert (start["model"], start["backend"], start["detector"]) == ("scripted", "scripted", "fixed")
-    assert start["config_sha256"] == config_hash(asked)
+    assert start["config_sha256"] == config_sha256(asked)
 
 
 def test_nothing_is_kept_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_the_key_has_a_home_away_from_the_log(tmp_path: Path, monkeypatch: pytes
 
 def test_the_hash_of_a_configuration_tells_changes_and_no_secrets() -> None:
     def hash_of(**changes: Any) -> str:
-        return config_hash(AppConfig(streams=(StreamConfig(source="rtsp://cam/1", **changes),)))
+        return config_sha256(AppConfig(streams=(StreamConfig(source="rtsp://cam/1", **changes),)))
 
     assert hash_of() == hash_of()
     assert hash_of() != hash_of(priority="high")

@@ -39,7 +39,7 @@ def evidence(folder: Path, name: str, files: Mapping[str, bytes]) -> dict[str, A
         listed.append({"name": file, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
     manifest = json.dumps({"files": listed}).encode()
     (place / "manifest.json").write_bytes(manifest)
-    return {"folder": name, "manifest": "manifest.json", "sha256": hashlib.sha256(manifest).hexdigest()}
+    return {"folder": name, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
 
 
 def lines_of(files: list[Path]) -> list[bytes]:

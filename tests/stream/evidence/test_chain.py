@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stream.errors import OutputError
-from stream.evidence.chain import ChainLimits, ChainLog, log_files
+from stream.evidence.chain import ChainLimits, ChainLog, handed_in, log_files, open_record
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
 from stream.evidence.verify import verify
 from tests.stream.evidence.logs import lines_of, opened, written
@@ -261,3 +261,44 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written") as caught:
         ChainLog(tmp_path / "file" / "log", tmp_path / "key.pem", ChainLimits())
     assert "\n" not in str(caught.value)
+
+
+def test_a_command_writes_to_the_log_itself_when_nobody_holds_it(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    with open_record(tmp_path / LOG_FOLDER, tmp_path.parent / "keys" / "log.pem") as record:
+        record("purge", {"folder": "door"})
+    assert "purge" in kinds(tmp_path)
+    assert verify(tmp_path).is_intact
+
+
+def test_a_command_hands_in_what_a_running_watch_then_writes(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    with open_record(tmp_path / LOG_FOLDER, tmp_path.parent / "keys" / "log.pem") as record:
+        record("purge", {"folder": "door-1"})
+        record("purge", {"folder": "door-2"})
+    deadline = time.monotonic() + 20
+    while kinds(tmp_path).count("purge") < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    log.close()
+    assert kinds(tmp_path).count("purge") == 2
+    assert list(handed_in(tmp_path / LOG_FOLDER)) == []
+    assert verify(tmp_path).is_intact
+
+
+def test_without_a_log_a_command_begins_none(tmp_path: Path) -> None:
+    with open_record(tmp_path / LOG_FOLDER, tmp_path / "keys" / "log.pem") as record:
+        record("purge", {"folder": "door"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"[" * 9999, b'{"kind":"signature","record":{}}', b'{"kind":"purge","record":7}', b"\xff"]
+)
+def test_what_is_handed_in_and_no_purge_is_left_lying(tmp_path: Path, content: bytes) -> None:
+    written(tmp_path, 1)
+    (tmp_path / LOG_FOLDER / "handed-in").mkdir()
+    (tmp_path / LOG_FOLDER / "handed-in" / "1-1.json").write_bytes(content)
+    before = len(kinds(tmp_path))
+    opened(tmp_path).close()
+    assert len(kinds(tmp_path)) == before
+    assert verify(tmp_path).is_intact

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import UsageError
-from stream.evidence.chain import ChainLog, log_files
+from stream.evidence.chain import ChainLog, hand_in, log_files
 from stream.evidence.chain_line import LOG_FOLDER, SIGNATURE, LogLine, canonical, line_from, signed_text
 from stream.evidence.signing import open_key
 from stream.evidence.verify import Report, report_lines, verify
@@ -239,7 +239,7 @@ def vault(tmp_path: Path) -> Path:
     log.append("evidence", evidence(folder, "door-1", FILES))
     log.append("evidence", evidence(folder, "door-2", FILES))
     shutil.rmtree(folder / "gone")
-    log.append("purge", {"folders": ["gone"], "why": "older than 30 days"})
+    log.append("purge", {"folder": "gone", "why": "age or size"})
     log.close()
     return folder
 
@@ -277,7 +277,7 @@ TAMPERING: list[tuple[str, Callable[[Path], None], str, str]] = [
     ("a folder is gone", lambda vault: shutil.rmtree(vault / "door-1"), "door-1", "no purge is in the log"),
     ("a folder more", lambda vault: shutil.copytree(vault / "door-1", vault / "copy"), "copy", "nobody recorded"),
     ("a file more", lambda vault: (vault / "stray.jpg").write_bytes(b"x"), "stray.jpg", "nobody recorded"),
-    ("a purged one is back", lambda vault: shutil.copytree(vault / "door-1", vault / "gone"), "gone", "purged"),
+    ("a purged name", lambda vault: shutil.copytree(vault / "door-1", vault / "gone"), "gone/manifest.json", "changed"),
 ]
 
 
@@ -287,6 +287,31 @@ def test_tampering_with_evidence_is_found(vault: Path, change: Callable[[Path], 
     report = verify(vault)
     assert places(report) == [where]
     assert what in report.findings[0].what
+
+
+def test_a_purge_that_did_not_come_to_its_end_is_noted_and_the_folder_still_counts(vault: Path) -> None:
+    log = opened(vault)
+    log.append("purge", {"folder": "door-1", "why": "asked for"})
+    log.close()
+    report = verify(vault)
+    assert report.is_intact
+    assert "is there though" in str(report.notes[0])
+    flipped(vault / "door-1/clip.mp4")
+    assert places(verify(vault)) == ["door-1/clip.mp4"]
+
+
+def test_a_purge_that_is_handed_in_explains_what_is_missing(vault: Path) -> None:
+    hand_in(vault / LOG_FOLDER, "purge", {"folder": "door-1", "why": "asked for"})
+    assert verify(vault).is_intact
+    shutil.rmtree(vault / "door-1")
+    report = verify(vault)
+    assert report.is_intact
+    assert "its deletion was handed in" in str(report.notes[-1])
+    opened(vault).close()
+    report = verify(vault)
+    assert report.is_intact
+    assert report.notes == []
+    assert report.purged == 2
 
 
 def test_evidence_that_is_being_written_is_no_break(vault: Path) -> None:
@@ -310,7 +335,7 @@ def test_a_folder_written_again_counts_as_it_was_recorded_last(vault: Path) -> N
 @pytest.mark.parametrize("name", ["../secret", "/etc", "..", "", "a/b", 7])
 def test_a_record_cannot_lead_out_of_the_folder(tmp_path: Path, name: object) -> None:
     log = opened(tmp_path / "evidence")
-    log.append("evidence", {"folder": name, "sha256": "0"})  # type: ignore[dict-item]  # that is the point
+    log.append("evidence", {"folder": name, "manifest_sha256": "0"})  # type: ignore[dict-item]  # that is the point
     log.close()
     assert "under a name that is none" in verify(tmp_path / "evidence").findings[0].what
 
@@ -321,7 +346,7 @@ def test_a_manifest_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     content = json.dumps({"files": [{"name": "../../secret", "bytes": 1, "sha256": "0"}]}).encode()
     (folder / "door" / "manifest.json").write_bytes(content)
     log = opened(folder)
-    log.append("evidence", {**record, "sha256": hashlib.sha256(content).hexdigest()})
+    log.append("evidence", {**record, "manifest_sha256": hashlib.sha256(content).hexdigest()})
     log.close()
     assert "cannot be read" in verify(folder).findings[0].what
 
