@@ -28,8 +28,6 @@ SOMETIMES = {
 }
 """Metrics that are not on the endpoint without what is named here."""
 PROMISED = {
-    "unmask_canary_ok": "canary",
-    "unmask_canary_probability": "canary",
     "unmask_web_clients": "web",
     "unmask_web_requests_total": "web",
 }
