@@ -122,8 +122,27 @@ DOORS: dict[str, set[str]] = {
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
     "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
-    "stream.evidence": VALUES | {"stream.alerts.alert"},
+    "stream.evidence": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.gst",
+        "stream.overlay",
+    }
+    | VALUES,
     "stream.web": VALUES | {"stream.alerts.alert"},
+    "stream.canary": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.faces",
+        "stream.observers",
+        "stream.pipeline",
+        "stream.scoring",
+    }
+    | VALUES,
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.gpu_preparation": {"engines.cuda", "engines.errors", "engines.runtime.ports"},
@@ -144,13 +163,18 @@ DOORS: dict[str, set[str]] = {
     "stream.config_file": {"stream.errors"},
     "stream.config_section": {"stream.errors"},
     "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
+    "stream.config_canary": set(),
+    "stream.config_evidence": set(),
     "stream.config": {
         "engines.spec",
         "stream.config_alerts",
+        "stream.config_canary",
+        "stream.config_evidence",
         "stream.config_file",
         "stream.config_section",
         "stream.errors",
         "stream.scoring",
+        "stream.sources.uri",
     },
 }
 """What each room may import of ours. Rooms that compose (below) may import any room that does not compose."""
@@ -167,7 +191,9 @@ COMPOSERS = [
     "stream.dataset",
     "stream.evaluation",
     "stream.live_streams",
+    "stream.evidence_parts",
     "stream.reload",
+    "stream.vouching",
     "stream.app",
     "stream.demo",
     "stream.doctor",
@@ -177,6 +203,7 @@ COMPOSERS = [
 """They know choices, and may import the composers before them."""
 
 OWNERS: dict[str, set[str]] = {
+    "cryptography": {"stream.evidence.signing"},
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "paho": {"stream.alerts"},
@@ -202,10 +229,12 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
         "engines.preprocess",
         "engines.training",
+        "stream.evidence",
         "stream.faces",
         "stream.overlay",
         "stream.wall",
         "stream.contact_sheet",
+        "stream.canary",
         "stream.demo",
         "stream.benchmark",
     },

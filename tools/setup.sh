@@ -28,7 +28,7 @@ packages=(
 [[ $goal == test ]] && packages+=(openssl) # certificates that the tests make
 
 # apt turns a server's service on when it installs it, for the whole network at that; the tests start their own.
-servers=(mosquitto prometheus prometheus-alertmanager)
+servers=(prometheus prometheus-alertmanager mosquitto)
 [[ $goal == test ]] && packages+=("${servers[@]}")
 
 say() { printf 'setup: %s\n' "$*"; }
