@@ -17,6 +17,7 @@ need_gst()
 
 from bench.faulty_camera import FaultyCamera, picture  # noqa: E402
 from stream.alerts.senders.webhook import signature_of  # noqa: E402
+from stream.evidence.verify import verify  # noqa: E402
 from tests.stream.faults.rig import CAMERA, camera_at, watching  # noqa: E402
 from tests.stream.test_watch_process import QUIET, Unmask  # noqa: E402
 
@@ -75,6 +76,23 @@ def test_a_camera_that_dies_and_a_fake_face_fire_and_resolve(
     for post in receiver.posts:
         signed = signature_of(b"correct horse", post.headers["X-Unmask-Timestamp"], post.body)
         assert post.headers["X-Unmask-Signature"] == signed
+
+
+def test_an_alert_names_its_evidence_and_both_are_in_the_log(
+    receiver: WebReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", "x")
+    folder = tmp_path / "evidence"
+    evidence = {"folder": folder, "key": tmp_path / "log.pem", "after_s": 0, "heatmap": False}
+    alerts = alerts_to(receiver, tmp_path, FAKE)
+    with FaultyCamera(picture("black")) as camera, watching(camera_at(camera.url), alerts=alerts, evidence=evidence):
+        wait_until(lambda: ids(receiver, "swapped", "firing"), "the fake face")
+    check_all_resolved(receiver)
+    (kept,) = {post.json["evidence"] for post in receiver.posts}
+    assert (folder / kept).is_dir()
+    assert verify(folder).is_intact
+    log = "".join(path.read_text() for path in folder.rglob("log-*.jsonl"))
+    assert [kind for kind in ("alert_firing", "alert_resolved") if kind not in log] == []
 
 
 def test_a_watch_that_ends_resolves_what_fires_and_says_so(
