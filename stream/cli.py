@@ -121,12 +121,31 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
         action=argparse.BooleanOptionalAction,
         help="insist on a window, or open none (default: a window where there is a display)",
     )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        const=(None, None),
+        type=_web_address,
+        metavar="HOST:PORT",
+        help="a live page of all streams and an API (default 127.0.0.1:8080; put sources before it)",
+    )
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
     parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
     _add_source_options(parser)
     _add_detector_options(parser)
     parser.set_defaults(run=_watch)
+
+
+def _web_address(text: str) -> tuple[str | None, int | None]:
+    from stream.config_web import host_and_port
+
+    try:
+        return host_and_port(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no address such as 127.0.0.1:8080: sources belong before --web"
+        ) from None
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -361,6 +380,8 @@ def _say_where(started: Started) -> None:
     print(f"model: {started.model}", file=sys.stderr)
     if started.metrics_url is not None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
+    if started.page_url is not None:
+        print(f"page {started.page_url}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
 
