@@ -70,7 +70,7 @@ def _is_plain(line: str) -> bool:
 
 async def _misread(_: Request, error: Exception) -> JSONResponse:
     """The first thing wrong, by its place and without its value: it might be a password."""
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": ""}
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0] if first["loc"] else "")
-    line = f"{where}: {first['msg'].removeprefix('Value error, ')}"
-    return JSONResponse({"error": line[:LONGEST_LINE]}, 422)
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    place, message = (found[0]["loc"], str(found[0]["msg"])) if found else ((), "cannot be read")
+    where = ".".join(map(str, place[1:] or place))
+    return JSONResponse({"error": f"{where}: {message.removeprefix('Value error, ')}"[:LONGEST_LINE]}, 422)

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from stream.web.access import Access, Refusal, Role
+from stream.web.access import Access, Refusal
 from stream.web.guard import refuse
+from stream.web.users import Role
 
 LOOK_S = 5.0
 """How often it is asked whether whoever watches still may: it also keeps the login alive."""

@@ -149,7 +149,8 @@ class _HurriedProtocol(H11Protocol):
         address = self.client[0] if self.client is not None else ""
         if address in ("127.0.0.1", "::1"):
             return False
-        same = sum(1 for other in self.connections if getattr(other, "client", None) and other.client[0] == address)  # type: ignore[index]
+        others: Any = self.connections
+        same = sum(1 for other in others if other.client is not None and other.client[0] == address)
         return same > CONNECTIONS_OF_AN_ADDRESS
 
 

@@ -126,22 +126,27 @@ def write_users(path: Path, users: Iterable[User]) -> None:
 
 
 def changed_user(
-    path: Path, name: str, role: Role | None, *, password: str | None = None, token: str | None = None
+    path: Path, name: str, role: str | None, *, password: str | None = None, token: str | None = None
 ) -> User:
-    """Add the user or change what is given, and write the file. Raises UsageError and OutputError."""
+    """Add the user or change what is given, and write the file. ``role``: a Role's word; None keeps the one there is.
+
+    Raises UsageError and OutputError.
+    """
     users = read_users(path) if path.exists() else {}
     known = users.get(name)
     if known is None and role is None:
         raise UsageError(f"{name} is new: say --role viewer, operator or admin")
     if not re.fullmatch(NAME, name):
         raise UsageError("a user's name is 1-40 letters, digits, '-', '_', '.' or '@'")
-    user = known or User(name, role or Role.VIEWER)
+    user = known or User(name, Role.VIEWER)
     user = replace(
         user,
-        role=role or user.role,
+        role=user.role if role is None else Role[role.upper()],
         password=user.password if password is None else hashed_password(password),
         token=user.token if token is None else token_hash(token),
     )
+    if user.password is None and user.token is None:
+        raise UsageError(f"{name} has neither password nor token yet: leave --keep-password out")
     write_users(path, {**users, name: user}.values())
     return user
 

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import Path, Request, Response
+from fastapi import Request, Response
+from fastapi.params import Path as InPath
 
 from stream.web.access import Refusal, allowed_to
 from stream.web.routes.room import errors, room_of, router
@@ -29,6 +29,7 @@ MEDIA_TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 """Other kinds of files are not served."""
+STATIC = Path(__file__).parents[1] / "static"
 INDEX = "index.html"
 NO_PAGE = b"<!doctype html><title>Unmask</title><p>This build has no page; its API is at /api/v1/openapi.json.</p>"
 
@@ -47,8 +48,8 @@ class Asset:
 @cache
 def assets() -> Mapping[str, Asset]:
     """By path below ``static/``, with slashes."""
-    found = dict(_assets_in(files("stream.web") / "static", ""))
-    return {INDEX: _asset(INDEX, NO_PAGE), **found}
+    found = {path.relative_to(STATIC).as_posix(): path for path in sorted(STATIC.rglob("*")) if _is_served(path)}
+    return {INDEX: _asset(INDEX, NO_PAGE)} | {name: _asset(name, path.read_bytes()) for name, path in found.items()}
 
 
 @pages.get("/", openapi_extra=allowed_to(None), response_class=Response, include_in_schema=False)
@@ -66,7 +67,7 @@ async def page(request: Request) -> Response:
     responses=errors(404),
     include_in_schema=False,
 )
-async def static(name: Annotated[str, Path(max_length=200)], request: Request) -> Response:
+async def static(name: Annotated[str, InPath(max_length=200)], request: Request) -> Response:
     """A file of the page."""
     return _served(request, name)
 
@@ -81,21 +82,10 @@ def _served(request: Request, name: str) -> Response:
     return Response(asset.content, media_type=asset.media_type, headers=headers)
 
 
-def _assets_in(folder: Traversable, above: str) -> list[tuple[str, Asset]]:
-    found: list[tuple[str, Asset]] = []
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            found += _assets_in(entry, f"{above}{entry.name}/")
-        elif _ending(entry.name) in MEDIA_TYPES:
-            found.append((above + entry.name, _asset(entry.name, entry.read_bytes())))
-    return found
+def _is_served(path: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in path.relative_to(STATIC).parts)
+    return path.is_file() and not is_hidden and path.suffix.lower() in MEDIA_TYPES
 
 
 def _asset(name: str, content: bytes) -> Asset:
-    return Asset(content, MEDIA_TYPES[_ending(name)], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-
-
-def _ending(name: str) -> str:
-    return "." + name.rpartition(".")[2].lower()
+    return Asset(content, MEDIA_TYPES[Path(name).suffix.lower()], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
