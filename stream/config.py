@@ -44,6 +44,8 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_EITHER = (("user", "user_env"), ("password_env", "password_file"))
+"""Keys that say the same in two ways."""
 
 
 def redacted(source: str) -> str:
@@ -102,7 +104,7 @@ class StreamDefaults(_Section):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> StreamDefaults:
-        for first, second in (("user", "user_env"), ("password_env", "password_file")):
+        for first, second in _EITHER:
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise ValueError(f"give {first} or {second}, not both")
         return self
@@ -433,7 +435,7 @@ def _secret_in(path: Path) -> str:
     return secret
 
 
-_RIVALS = {"user": "user_env", "user_env": "user", "password_env": "password_file", "password_file": "password_env"}
+_RIVALS = {key: other for pair in _EITHER for key, other in (pair, pair[::-1])}
 """A stream's own key silences the shared one that says the same in another way."""
 
 
