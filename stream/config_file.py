@@ -33,19 +33,24 @@ class YamlFile:
     def __init__(self, path: Path) -> None:
         """Raises ConfigError when the file is absent, not YAML, not a mapping, or says a key twice."""
         self.path = path
-        loader = yaml.SafeLoader(_text(path))
+        text = _text(path)
         try:
-            self._root = loader.get_single_node()
-            self._refuse_doubtful_keys()
-            self.values: dict[str, Any] = loader.construct_document(self._root) if self._root else {}
+            self.values: dict[str, Any] = self._read(text)
         except yaml.MarkedYAMLError as error:
             raise ConfigError([self._syntax(error)]) from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError([f"{path}: not YAML: {str(error).splitlines()[0]}"]) from None
-        finally:
-            loader.dispose()
         if not isinstance(self.values, dict):
             raise ConfigError([f"{path}:1: must hold keys such as `streams:`, not a {type(self.values).__name__}"])
+
+    def _read(self, text: str) -> Any:
+        loader = yaml.SafeLoader(text)  # refuses control characters itself
+        try:
+            self._root = loader.get_single_node()
+            self._refuse_doubtful_keys()
+            return loader.construct_document(self._root) if self._root else {}
+        finally:
+            loader.dispose()
 
     def line(self, location: Location) -> int:
         """Line (from 1) of the key or list item at ``location``, or of the nearest thing around it."""
