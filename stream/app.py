@@ -17,6 +17,8 @@ from engines.runtime.swappable import RuntimeChange
 from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.evidence.ports import EvidenceTaker
+from stream.evidence_parts import open_evidence
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -56,6 +58,8 @@ class Started:
     """What scores faces, on which runtime, and why on that one: one line."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
+    evidence: EvidenceTaker | None = None
+    """What keeps evidence of alerts; None when nothing is kept."""
     page_url: str | None = None
     """Of the live page."""
 
@@ -129,13 +133,14 @@ class _Run:
         self._wake = threading.Event()
         check_request(config)
         self._parts = parts or self._open_parts()
-        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
+        self._keeper = open_evidence(config, self._parts, self._metrics, closing)
+        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
         self._readiness, self._hub = Readiness(), SceneHub()
         self._readiness.set("engines", is_met=True, why="loaded")
         self._runtime_change: RuntimeChange | None = None
         self._board: Callable[[], BoardReading | None] = lambda: None
         self._alerts = self._open_alerts()
-        self._sinks = [*sinks, *self._json_lines(), self._alerts.sink]
+        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else []), self._alerts.sink]
         if config.web.enabled:
             self._sinks.append(self._hub)
         self._metrics_url = self._serve_metrics()
@@ -151,8 +156,9 @@ class _Run:
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
+        served = tuple(url for url in urls if url is not None)
         page = self._web.url if self._web is not None else None
-        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams, page)
+        return Started(self._metrics_url, served, model, self._streams, self._keeper, page)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
@@ -232,8 +238,13 @@ class _Run:
 
     def _open_alerts(self) -> OpenAlerts:
         opened = open_alerts(
-            self._config.alerts, self._metrics, streams=[stream.name for stream in self._config.streams]
+            self._config.alerts,
+            self._metrics,
+            streams=[stream.name for stream in self._config.streams],
+            evidence=self._keeper,
         )
+        if self._keeper is not None:
+            opened.subscribe(self._keeper)
         self._closing.callback(opened.close)
         return opened
 
@@ -263,6 +274,7 @@ class _Run:
             self._readiness,
             engines=lambda: engine_facts(self._parts, self._facts, self._runtime_change),
             board=self._board,
+            evidence=self._config.evidence.folder,
         )
         opened = open_web(self._config.web, services)
         self._closing.callback(opened.close)
@@ -294,6 +306,7 @@ class _Run:
             on_lost=self._lose_output,
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
+            keeper=self._keeper,
         )
         return LiveStreams(self._config, shared)
 

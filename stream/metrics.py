@@ -88,6 +88,7 @@ class Metrics:
         self._add_inference_series()
         self._add_web_series()
         self._add_alert_series()
+        self._add_evidence_series()
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
@@ -169,6 +170,14 @@ class Metrics:
     def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
         """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
         self.registry.register(_Board(newest))
+
+    def evidence_bytes(self, count: int) -> None:
+        """What the evidence of all alerts takes on disk now."""
+        self._evidence.set(count)
+
+    def evidence_failed(self) -> None:
+        """An alert's evidence could not be kept."""
+        self._evidence_failures.inc()
 
     def web_clients(self, count: int) -> None:
         """Viewers of live videos and listeners to events, now."""
@@ -368,6 +377,13 @@ class Metrics:
         )
         self._alerts_waiting = Gauge(
             "unmask_alert_spool_messages", "Messages that wait for a sink", ["sink"], registry=make
+        )
+
+    def _add_evidence_series(self) -> None:
+        make = self.registry
+        self._evidence = Gauge("unmask_evidence_bytes", "What the evidence of all alerts takes on disk", registry=make)
+        self._evidence_failures = Counter(
+            "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
 
     def _add_web_series(self) -> None:

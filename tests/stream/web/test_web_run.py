@@ -140,5 +140,5 @@ def test_a_run_without_a_page_loads_no_server() -> None:
 
 def test_its_address_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     streams: object = None
-    _say_where(Started(None, (), "m", streams, "http://127.0.0.1:8080/"))  # type: ignore[arg-type]
+    _say_where(Started(None, (), "m", streams, page_url="http://127.0.0.1:8080/"))  # type: ignore[arg-type]
     assert "page http://127.0.0.1:8080/" in capsys.readouterr().err.splitlines()
