@@ -102,7 +102,7 @@ class JpegFeed:
         if branch is not None:
             branch.push(buffer, caps)
         if before is not None and before is not branch:
-            _stop_aside(before)
+            stop_aside(before)
 
     def close(self) -> None:
         """Viewers see the end; frames that still come are left out."""
@@ -170,6 +170,6 @@ class JpegFeed:
         log.error("%s", error)
 
 
-def _stop_aside(branch: Branch) -> None:
+def stop_aside(branch: Branch) -> None:
     """Stop what the drawing's thread may not wait for."""
     threading.Thread(target=branch.finish, args=(STOP_WITHIN_S,), name="viewers-stop", daemon=True).start()

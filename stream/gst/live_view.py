@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any
 
 from stream.errors import OutputError
 from stream.gst.jpegs import FPS_RANGE, JpegFeed
+from stream.gst.webrtc import ADVICE, PeerFeed, has_webrtc
 from stream.types import StreamName
 
 
@@ -26,34 +28,39 @@ class StreamViewers:
     has_failed = False
     """What fails for a viewer is told to the viewer; the output goes on."""
 
-    def __init__(self, name: StreamName) -> None:
+    def __init__(self, name: StreamName, local_address: str | None) -> None:
         self.jpegs = JpegFeed(name)
+        self.peers = PeerFeed(name, local_address)
 
     @property
     def want_a_frame(self) -> bool:
         """Whether one that came now would reach anybody."""
-        return self.jpegs.is_due
+        return self.peers.is_watched or self.jpegs.is_due
 
     def push(self, buffer: Any, caps: Any) -> bool:
         """One drawn frame. Returns at once, and always True: what a viewer misses is no drop of the stream's."""
         self.jpegs.push(buffer, caps)
+        self.peers.push(buffer, caps)
         return True
 
     def close(self) -> None:
         self.jpegs.close()
+        self.peers.close()
 
 
 class LiveView:
     """The viewers of all streams of a run. Safe from any thread; what it promises is ``LiveVideo`` in the web room."""
 
-    def __init__(self) -> None:
+    def __init__(self, local_address: str | None = None) -> None:
+        """``local_address``: the only one of this machine that WebRTC answers from; None: all of them."""
+        self._local_address = local_address
         self._lock = threading.Lock()
         self._streams: dict[StreamName, StreamViewers] = {}
 
     def of(self, stream: StreamName) -> StreamViewers:
         """Those of a stream, which its output feeds; they stay when the stream is opened again."""
         with self._lock:
-            return self._streams.setdefault(stream, StreamViewers(stream))
+            return self._streams.setdefault(stream, StreamViewers(stream, self._local_address))
 
     def forget(self, stream: StreamName) -> None:
         """The stream is watched no more: its viewers see the end."""
@@ -81,12 +88,20 @@ class LiveView:
         """
         return self._streams[stream].jpegs.pictures(fps)
 
-    @property
+    @cached_property
     def has_webrtc(self) -> bool:
-        return False
+        """Whether this machine has GStreamer's WebRTC."""
+        return has_webrtc()
 
     def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float) -> str:
-        raise OutputError("this machine has no WebRTC: watch by MJPEG")
+        """SDP answer, with its candidates; the viewer's pipeline goes when its browser does.
+
+        Raises KeyError when there is no such stream, and OutputError when no answer can be made.
+        """
+        viewers = self._streams[stream]
+        if not self.has_webrtc:
+            raise OutputError(ADVICE)
+        return viewers.peers.answer(offer_sdp, timeout_s)
 
     def close(self) -> None:
         """Every viewer sees the end."""

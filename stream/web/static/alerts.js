@@ -22,10 +22,14 @@ export function alertItem(alert) {
         "span",
         { class: "alert-text" },
         el("b", {}, alert.message),
-        el("span", { class: "alert-facts" }, stateWord(alert), el("span", {}, where.filter(Boolean).join(", ")), score, el("time", { datetime: new Date(alert.began_at * 1000).toISOString(), title: ago(alert.began_at) }, dayAndClock(alert.began_at))),
+        el("span", { class: "alert-facts" }, stateWord(alert), when(alert.began_at), el("span", {}, where.filter(Boolean).join(", ")), score),
       ),
     ),
   );
+}
+
+function when(at) {
+  return el("time", { datetime: new Date(at * 1000).toISOString(), title: ago(at) }, dayAndClock(at));
 }
 
 export function stateWord(alert) {

@@ -107,7 +107,7 @@ function explanation() {
         { class: "legend" },
         ...["real", "unsure", "fake", "warming up"].map((verdict) => {
           const { word, meaning, icon: sign } = verdictOf({ verdict });
-          return el("li", {}, el("span", { class: `badge ${slug(verdict)}` }, icon(sign), word), ` ${meaning}`);
+          return el("li", {}, el("span", { class: `badge ${slug(verdict)}` }, icon(sign), word), meaning);
         }),
       ),
       el("p", {}, "It is ", el("b", {}, "not proof"), ". A genuine face in bad light may score high, and a good fake may score low. Treat “Fake” as a reason to check in another way, and “Real” as nothing more than “no sign was seen”."),
