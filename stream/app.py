@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engines.runtime.swappable import RuntimeChange
 from stream.config import WALL, AppConfig, Display
@@ -27,8 +28,14 @@ from stream.reload import Reload
 from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
-from stream.types import StreamName, StreamState
+from stream.types import BoardReading, StreamName, StreamState
 from stream.wall.open import OpenWall, open_wall
+from stream.web.ports import Readiness
+from stream.web.scenes import SceneHub
+from stream.web.services import WebServices, engine_facts, tell_streams
+
+if TYPE_CHECKING:
+    from stream.web.open import OpenWeb
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +55,8 @@ class Started:
     """What scores faces, on which runtime, and why on that one: one line."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
+    page_url: str | None = None
+    """Of the live page."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,11 @@ class _Run:
         check_request(config)
         self._parts = parts or self._open_parts()
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
-        self._sinks = [*sinks, *self._json_lines()]
+        self._readiness, self._hub = Readiness(), SceneHub()
+        self._readiness.set("engines", is_met=True, why="loaded")
+        self._sinks = [*sinks, *self._json_lines(), *([self._hub] if config.web.enabled else [])]
+        self._runtime_change: RuntimeChange | None = None
+        self._board: Callable[[], BoardReading | None] = lambda: None
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -128,18 +141,23 @@ class _Run:
             self._analyzer, (), self._sinks, self._observer, wake=self._wake, on_lost=self._lose_output
         )
         self._streams = self._live_streams()
+        self._web = self._open_web()
 
     @property
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
-        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams)
+        page = self._web.url if self._web is not None else None
+        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams, page)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
         self._runner.start()
         self._build_engines()
+        if self._web is not None:
+            self._closing.callback(self._web.close)  # before anything that it shows
+            self._web.start()
 
     def wait(
         self,
@@ -154,6 +172,7 @@ class _Run:
         while not (stop.is_set() or self._runner.finished.wait(POLL_S) or time.monotonic() >= deadline):
             streams = self._streams.list()
             self._tell_playing(streams, on_playing)
+            tell_streams(self._readiness, streams)
             service.status(_status([stream.state for stream in streams]))
             service.alive(self._runner.rounds)
             if reload is not None:
@@ -189,6 +208,7 @@ class _Run:
         return parts
 
     def _tell_runtime(self, change: RuntimeChange) -> None:
+        self._runtime_change = change
         self._metrics.add_backend(change.model, change.after, change.precision)
         self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
 
@@ -213,10 +233,28 @@ class _Run:
             return None
         sampler = BoardSampler(open_board_reader)
         self._closing.callback(sampler.close)
+        self._board = sampler.newest
         self._metrics.add_board(sampler.newest)
         server = self._metrics.serve(self._config.metrics.host, self._config.metrics.port)
         self._closing.callback(server.close)
         return server.url
+
+    def _open_web(self) -> OpenWeb | None:
+        if not self._config.web.enabled:
+            return None
+        from stream.web.open import open_web  # the server's packages, for those who want one
+
+        services = WebServices(
+            self._streams,
+            self._hub,
+            self._metrics,
+            self._readiness,
+            engines=lambda: engine_facts(self._parts, self._facts, self._runtime_change),
+            board=self._board,
+        )
+        opened = open_web(self._config.web, services)
+        self._closing.callback(opened.close)
+        return opened
 
     def _open_wall(self, *, has_window: bool) -> OpenWall | None:
         wall = self._config.wall

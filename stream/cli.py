@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
+        _add_web,
     ):
         add(commands)
     return parser
@@ -121,12 +122,31 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
         action=argparse.BooleanOptionalAction,
         help="insist on a window, or open none (default: a window where there is a display)",
     )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        const=(None, None),
+        type=_web_address,
+        metavar="HOST:PORT",
+        help="a live page of all streams and an API (default 127.0.0.1:8080; put sources before it)",
+    )
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
     parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
     _add_source_options(parser)
     _add_detector_options(parser)
     parser.set_defaults(run=_watch)
+
+
+def _web_address(text: str) -> tuple[str | None, int | None]:
+    from stream.config_web import host_and_port
+
+    try:
+        return host_and_port(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no address such as 127.0.0.1:8080: sources belong before --web"
+        ) from None
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -327,6 +347,24 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(run=_config_check)
 
 
+def _add_web(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("web", help="who may use the live page").add_subparsers(required=True)
+    user = actions.add_parser(
+        "user",
+        help="add or change a user of the live page, or remove one",
+        description="Add a user, or change one's password, token or role. The password is asked for, or read from "
+        "standard input; the file keeps only what it is checked against.",
+    )
+    user.add_argument("name", metavar="NAME")
+    user.add_argument("--users", type=Path, required=True, metavar="FILE", help="the file that web.users names")
+    user.add_argument("--role", choices=("viewer", "operator", "admin"), help="needed for a new user")
+    what = user.add_mutually_exclusive_group()
+    what.add_argument("--token", action="store_true", help="make a token for a program, in place of a password")
+    what.add_argument("--keep-password", action="store_true", help="change the role only")
+    what.add_argument("--remove", action="store_true", help="this user may log in no more")
+    user.set_defaults(run=_web_user)
+
+
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
 
 
@@ -361,6 +399,8 @@ def _say_where(started: Started) -> None:
     print(f"model: {started.model}", file=sys.stderr)
     if started.metrics_url is not None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
+    if started.page_url is not None:
+        print(f"page {started.page_url}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
 
@@ -536,3 +576,31 @@ def _config_check(options: argparse.Namespace) -> int:
         return max(_complain(problem, error.exit_code) for problem in error.problems)
     print("\n".join(lines))
     return 0
+
+
+def _web_user(options: argparse.Namespace) -> int:
+    from stream.web.users import changed_user, new_token, removed_user
+
+    if options.remove:
+        removed_user(options.users, options.name)
+        print(f"removed  {options.name}")
+        return 0
+    token = new_token() if options.token else None
+    password = None if options.token or options.keep_password else _asked_password(options.name)
+    user = changed_user(options.users, options.name, options.role, password=password, token=token)
+    print(f"written  {user.name}, {user.role.word}, to {options.users}")
+    if token is not None:
+        print(f"token    {token}\nit is not shown again; send it as `Authorization: Bearer TOKEN`")
+    return 0
+
+
+def _asked_password(name: str) -> str:
+    """Twice without an echo, or the first line of what is piped in."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"password for {name}: ")
+    if getpass.getpass("once more: ") != password:
+        raise UsageError("the two differ: try again")
+    return password

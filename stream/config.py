@@ -18,9 +18,7 @@ from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     SecretStr,
@@ -31,14 +29,13 @@ from pydantic import (
 
 from engines.spec import ModelSpec
 from stream.config_file import ConfigError, YamlFile, problems_of
+from stream.config_section import Fraction, NotNegative, Port, Positive, Text
+from stream.config_section import Section as _Section
+from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 WALL = "wall"
 """Name and RTSP path of the picture of all streams."""
 Display = bool | Literal["auto"]
@@ -69,20 +66,9 @@ def _stream_name(name: str) -> str:
     return name
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_not_blank)]
 SourceText = Annotated[Text, PlainSerializer(redacted)]
 """May hold a user and password; dumps are redacted."""
 UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)
@@ -342,6 +328,7 @@ class AppConfig(_Section):
     restream: RestreamConfig = RestreamConfig()
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
+    web: WebConfig = WebConfig()
     retry: RetryConfig = RetryConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""

@@ -152,6 +152,11 @@ class LiveStreams:
         """Every stream, in the order they came."""
         return tuple(self._status(entry) for entry in self._entries.values())
 
+    def described(self, name: str) -> StreamConfig | None:
+        """As it was asked for, secrets and all; None when there is none of this name."""
+        entry = self._entries.get(StreamName(name))
+        return None if entry is None else entry.order.stream
+
     def add(self, stream: StreamConfig) -> StreamStatus:
         """Watch one more; without a name it gets one."""
         with self._lock:

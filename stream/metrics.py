@@ -48,6 +48,11 @@ SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.
 PROBABILITIES = tuple(step / 10 for step in range(1, 11))
 RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+WEB_CODES = (
+    "200", "201", "204", "206", "304", "400", "401", "403", "404", "405", "408", "409", "413", "415", "416", "422",
+    "429", "500", "503",
+)  # fmt: skip
+"""Of answers; others are counted as ``other``."""
 
 _no_created_series: Callable[[], None] = disable_created_metrics
 """The library's own function has no types."""
@@ -73,6 +78,7 @@ class Metrics:
         self._add_face_series()
         self._add_sampling_series()
         self._add_inference_series()
+        self._add_web_series()
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
@@ -118,6 +124,13 @@ class Metrics:
     def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
         """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
         self.registry.register(_Board(newest))
+
+    def web_clients(self, count: int) -> None:
+        """Viewers of live videos and listeners to events, now."""
+        self._web_clients.set(count)
+
+    def web_answered(self, status: int) -> None:
+        self._web_requests.labels(_one_of(str(status), WEB_CODES)).inc()
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -294,6 +307,15 @@ class Metrics:
             ["model", "before", "after", "reason"],
             registry=make,
         )
+
+    def _add_web_series(self) -> None:
+        self._web_clients = Gauge(
+            "unmask_web_clients", "Viewers of live videos and listeners to events", registry=self.registry
+        )
+        self._web_requests = Counter(
+            "unmask_web_requests", "Requests the web page and its API have answered", ["code"], registry=self.registry
+        )
+        _start(self._web_requests, [(code,) for code in WEB_CODES])
 
     def _add_process_series(self) -> None:
         info = Gauge(

@@ -226,6 +226,7 @@ def test_a_fallback_is_at_zero_before_it_happens(metrics: Metrics) -> None:
 def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
     known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "before", "after", "le"]
+    known.append("code")
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
     board = ["zone", "rail", "gpu"]
