@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from engines.runtime.swappable import RuntimeChange
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.gst.live_view import LiveView, answering_address
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -140,6 +141,7 @@ class _Run:
         self._runner = Runner(
             self._analyzer, (), self._sinks, self._observer, wake=self._wake, on_lost=self._lose_output
         )
+        self._view = self._open_view()
         self._streams = self._live_streams()
         self._web = self._open_web()
 
@@ -239,11 +241,19 @@ class _Run:
         self._closing.callback(server.close)
         return server.url
 
+    def _open_view(self) -> LiveView | None:
+        if not self._config.web.enabled:
+            return None
+        view = LiveView(answering_address(self._config.web.host))
+        self._closing.callback(view.close)
+        return view
+
     def _open_web(self) -> OpenWeb | None:
         if not self._config.web.enabled:
             return None
         from stream.web.open import open_web  # the server's packages, for those who want one
 
+        policy = self._config.scoring.policy(self._parts.model.spec)
         services = WebServices(
             self._streams,
             self._hub,
@@ -251,6 +261,8 @@ class _Run:
             self._readiness,
             engines=lambda: engine_facts(self._parts, self._facts, self._runtime_change),
             board=self._board,
+            video=self._view,
+            thresholds=(policy.real_at, policy.fake_at),
         )
         opened = open_web(self._config.web, services)
         self._closing.callback(opened.close)
@@ -281,6 +293,7 @@ class _Run:
             on_lost=self._lose_output,
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
+            viewers=self._view,
         )
         return LiveStreams(self._config, shared)
 

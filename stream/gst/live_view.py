@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,17 @@ from stream.errors import OutputError
 from stream.gst.jpegs import FPS_RANGE, JpegFeed
 from stream.gst.webrtc import ADVICE, PeerFeed, has_webrtc
 from stream.types import StreamName
+
+
+def answering_address(host: str) -> str | None:
+    """Where WebRTC answers from when the page listens on ``host``: nowhere that the page does not; None: everywhere."""
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name: this machine's addresses are all its own
+        return None
+    return None if address.is_unspecified else host
 
 
 class StreamViewers:

@@ -49,15 +49,20 @@ export class AlertPage {
   evidence(alert, evidence) {
     const files = evidence.files.map((file) => ({ ...file, kind: kindOf(file) }));
     const of = (kind) => files.filter((file) => file.kind === kind);
-    return [
-      ...of("clip").map((file) => block("Clip", el("video", { class: "evidence", controls: true, preload: "metadata", playsinline: true, src: addressOf(file), "aria-label": "Video from before to after the alert" }), "From some seconds before to some seconds after.")),
-      pictures("Snapshot", of("snapshot"), "The picture at the moment it fired, with what was drawn on it."),
+    const clips = of("clip").map((file) =>
+      block("Clip", el("video", { class: "evidence", controls: true, preload: "metadata", playsinline: true, src: addressOf(file), "aria-label": "Video from before to after the alert" }), "From some seconds before to some seconds after."),
+    );
+    const moving = [...clips, this.scores(evidence)];
+    const still = [
+      pictures("Snapshot", of("snapshot"), "The picture when it fired, with what was drawn on it."),
       pictures("Where on the face", of("heatmap"), "Warm colours: where the model looked for its answer. A hint for people, not a measurement."),
-      pictures("Face, as the model saw it", of("crop"), "The last samples before the alert.", "crops"),
-      this.scores(evidence),
+      pictures("The face, as the model saw it", of("crop"), "Its last samples before the alert.", "crops"),
+    ];
+    return [
+      el("div", { class: "columns" }, el("div", {}, moving), el("div", {}, still)),
       block("Files", filesTable(files), "Each file’s SHA-256 stands in the signed log."),
       verifyHint(alert, evidence),
-    ].filter(Boolean);
+    ];
   }
 
   /** `timeline`: [[seconds, score]…] or {points: …}; shown only where there is one. */

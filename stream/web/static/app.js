@@ -81,7 +81,7 @@ function sign(mood, name, ...words) {
 function readiness() {
   if (store.ready === null) return null;
   if (store.ready.ready) return sign("good", "check", "Ready");
-  const why = store.ready.conditions.filter((condition) => !(condition.ok ?? condition.is_met)).map((condition) => condition.why);
+  const why = store.ready.conditions.filter((condition) => !condition.ok).map((condition) => condition.why);
   return sign("bad", "cross", `Not ready${why.length ? `: ${why[0]}` : ""}`);
 }
 
@@ -184,6 +184,7 @@ function begin() {
   route();
   events = new Events({ scene: hearScene, alert: hearAlert, streams: () => fetchStreams().catch(() => {}), open: connect, lost: checkLogin });
   window.addEventListener("pagehide", () => events.close());
+  get("/health").then((health) => (store.thresholds = health.thresholds)).catch(() => {});
   fetchReady();
   setInterval(fetchReady, READY_EVERY_MS);
   setInterval(() => page?.tick(), TICK_MS);

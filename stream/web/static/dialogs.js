@@ -73,9 +73,9 @@ function field(label, name, attributes, hint) {
   return el("div", { class: "field" }, el("label", { for: id }, label), el("input", { id, name, autocomplete: "off", "aria-describedby": hint && `${id}-hint`, ...attributes }), told);
 }
 
-function choice(label, name, options) {
+function choice(label, name, options, chosen) {
   const id = `field-${name}`;
-  const listed = options.map(([value, word]) => el("option", { value }, word));
+  const listed = options.map(([value, word]) => el("option", { value, selected: value === chosen }, word));
   return el("div", { class: "field" }, el("label", { for: id }, label), el("select", { id, name }, listed));
 }
 
@@ -97,9 +97,9 @@ class StreamForm extends Dialog {
       "details",
       { class: "more" },
       el("summary", {}, "More settings"),
-      choice("When the machine is too busy", "priority", [["", stream ? "as it is" : "as usual"], ["high", "this stream is thinned out last"], ["normal", "like the others"], ["low", "this stream is thinned out first"]]),
-      choice("RTSP over", "transport", [["", stream ? "as it is" : "TCP (usual)"], ["tcp", "TCP: nothing is lost"], ["udp", "UDP: less delay"]]),
-      field("Judge every … sample", "sample_every", { type: "number", min: 1, max: 100, placeholder: stream ? "as it is" : "1" }, "2 halves this stream’s work."),
+      choice("When the machine is too busy", "priority", [["high", "this stream is thinned out last"], ["normal", "like the others"], ["low", "this stream is thinned out first"]], stream?.priority ?? "normal"),
+      choice("RTSP over", "transport", [["tcp", "TCP: nothing is lost"], ["udp", "UDP: less delay"]], stream?.transport ?? "tcp"),
+      field("Judge every … sample", "sample_every", { type: "number", min: 1, max: 100, value: stream?.sample_every ?? 1 }, "2 halves this stream’s work."),
     );
     const login = el("div", { class: "pair" }, field("User", "user", { type: "text", autocapitalize: "off" }), field("Password", "password", { type: "password", autocomplete: "new-password" }));
     return [source, name, login, more].filter(Boolean);

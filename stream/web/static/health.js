@@ -2,9 +2,11 @@
 
 import { el, icon } from "./dom.js";
 import { get } from "./api.js";
-import { STATES, bytes, delay, span } from "./words.js";
+import { STATES, bytes, delay, plural, span } from "./words.js";
 
 const EVERY_MS = 5000;
+const HOT_CELSIUS = 105;
+/** Where processors slow themselves down, about. */
 
 export class HealthPage {
   constructor(store) {
@@ -19,13 +21,16 @@ export class HealthPage {
   async load() {
     try {
       const health = await get("/health");
-      this.body.replaceChildren(conditions(health), machine(health.machine || {}), engines(health.engines || []), streams(this.store), service(health));
+      this.body.replaceChildren(conditions(health), machine(health.machine), engines(health.engines), service(health), streams(this.store));
     } catch (error) {
       this.body.replaceChildren(el("p", { class: "empty-box" }, error.message));
     }
   }
 
-  update() {}
+  update() {
+    this.load();
+  }
+
   scene() {}
   tick() {}
   updateAlerts() {}
@@ -39,12 +44,9 @@ function card(title, ...content) {
   return el("section", { class: "card" }, el("h2", {}, title), content);
 }
 
-/** Accepts the server's two ways to say that a condition holds. */
-const holds = (condition) => condition.ok ?? condition.is_met;
-
 function conditions(health) {
-  const listed = (health.conditions || []).map((condition) =>
-    el("li", { class: holds(condition) ? "ok" : "bad" }, icon(holds(condition) ? "check" : "cross"), el("span", {}, el("b", {}, named(condition.name)), ` ${condition.why}`)),
+  const listed = (health.conditions).map((condition) =>
+    el("li", { class: condition.ok ? "ok" : "bad" }, icon(condition.ok ? "check" : "cross"), el("span", {}, el("b", {}, named(condition.name)), ` ${condition.why}`)),
   );
   return card("Ready to be relied on?", listed.length ? el("ul", { class: "conditions" }, listed) : el("p", { class: "quiet" }, "Not known yet."));
 }
@@ -57,35 +59,26 @@ function meter(label, share, told) {
   return el("div", { class: "meter-row" }, el("span", {}, label), el("meter", { min: 0, max: 1, high: 0.92, value: share, class: level, "aria-label": label }), el("span", { class: "numeric" }, told));
 }
 
-function used(label, free, total, usedBytes) {
-  const taken = usedBytes ?? (total && free !== undefined && free !== null ? total - free : null);
-  return taken === null || taken === undefined || !total ? null : meter(label, taken / total, `${bytes(taken)} of ${bytes(total)}`);
-}
-
 function machine(found) {
-  const cpu = found.cpu_share ?? found.cpu;
-  const memory = found.memory || {};
-  const disk = found.disk || {};
+  const { memory_used_bytes: memory, memory_total_bytes: memoryTotal, disk_free_bytes: free, disk_total_bytes: diskTotal } = found;
   const rows = [
-    meter("Processor", cpu, cpu === null || cpu === undefined ? "" : `${Math.round(cpu * 100)} %`),
-    used("Memory", memory.free_bytes ?? found.memory_free_bytes, memory.total_bytes ?? found.memory_total_bytes, memory.used_bytes ?? found.memory_used_bytes),
-    used("Disk", disk.free_bytes ?? found.disk_free_bytes, disk.total_bytes ?? found.disk_total_bytes, null),
-    ...temperatures(found.temperatures || found.celsius || {}),
-  ].filter(Boolean);
-  return card("Machine", rows.length ? rows : el("p", { class: "quiet" }, "This machine tells nothing of itself."));
+    meter(`Processor (${plural(found.cores, "core")})`, found.cpu_share, `${Math.round(found.cpu_share * 100)} %`),
+    meter("Memory", memory / memoryTotal, `${bytes(memory)} of ${bytes(memoryTotal)}`),
+    diskTotal && meter("Disk", 1 - free / diskTotal, `${bytes(free)} free`),
+    ...Object.entries(found.celsius).map(([zone, celsius]) => meter(`Heat, ${zone}`, celsius / HOT_CELSIUS, `${Math.round(celsius)} °C`)),
+  ];
+  return card("Machine", rows.filter(Boolean));
 }
 
-function temperatures(found) {
-  return Object.entries(found).map(([zone, celsius]) => el("div", { class: "meter-row" }, el("span", {}, `Temperature, ${zone}`), el("span"), el("span", { class: "numeric" }, `${Math.round(celsius)} °C`)));
-}
+const STAGES = { detect: "Finds faces", score: "Judges them" };
 
 function engines(listed) {
   const rows = listed.map((engine) =>
     el(
       "div",
       { class: "engine" },
-      el("b", {}, engine.model || engine.name),
-      el("span", {}, [`on ${engine.backend}`, engine.precision].filter(Boolean).join(", ")),
+      el("b", {}, `${STAGES[engine.stage] || engine.stage}: ${engine.model}`),
+      el("span", {}, `on ${engine.backend}, ${engine.precision}`),
       engine.fallen_back && el("span", { class: "pill firing" }, icon("alert"), "stands in for a runtime that failed"),
       engine.why && el("span", { class: "quiet" }, engine.why),
     ),
@@ -102,7 +95,10 @@ function streams(store) {
 }
 
 function service(health) {
-  const uptime = health.uptime_s ?? health.uptime;
-  const rows = [["Version", health.version], ["Running for", uptime === undefined || uptime === null ? null : span(uptime)]].filter(([, value]) => value);
+  const rows = [
+    ["Version", health.version],
+    ["Running for", span(health.uptime_s)],
+    ["Watched by", plural(health.clients, "connection")],
+  ];
   return card("Service", el("dl", { class: "facts-table" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value))))));
 }

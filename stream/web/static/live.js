@@ -37,7 +37,7 @@ export class LivePage {
 
   head() {
     const back = this.only && el("a", { class: "button", href: "#/" }, icon("back"), "All streams");
-    return el("div", { class: "bar" }, el("h1", {}, this.only || "Live"), back, this.only ? null : this.add);
+    return el("div", { class: "bar" }, back, el("h1", {}, this.only || "Live"), this.only ? null : this.add);
   }
 
   update() {
@@ -138,7 +138,7 @@ class Tile {
     this.element = el(
       "article",
       { class: "tile", "aria-label": `Stream ${name}` },
-      el("div", { class: "tile-head" }, el("h2", {}, name), this.state, this.actions()),
+      el("div", { class: "tile-head" }, isLarge ? null : el("h2", {}, name), this.state, this.actions()),
       el(
         "div",
         { class: "tile-layout" },

@@ -52,6 +52,7 @@ export class Store {
     this.ready = null;
     this.isConnected = true;
     this.heardAt = null;
+    /** {real_at, fake_at}: where verdicts change; null: not known yet. */
     this.thresholds = null;
   }
 
@@ -68,8 +69,6 @@ export class Store {
         this.tracks.delete(name);
       }
     }
-    const known = streams.find((stream) => stream.thresholds);
-    if (known) this.thresholds = known.thresholds;
   }
 
   stream(name) {

@@ -6,6 +6,7 @@ import { percent } from "./words.js";
 
 const VIEW_S = 180;
 const REDRAW_MS = 500;
+const EDGE_PX = 30;
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -121,7 +122,7 @@ export class Timeline {
         cursor: { y: false, drag: { x: true, y: false, setScale: true }, points: { size: 6 } },
         scales: { x: { time: true, auto: false }, y: { auto: false, range: [0, 1] } },
         axes: [
-          { ...axis, size: 20, gap: 2, space: 70, values: (_, ticks) => ticks.map(shortClock) },
+          { ...axis, size: 20, gap: 2, space: 70, values: (chart, ticks) => ticks.map((at) => (hasRoom(chart, at) ? shortClock(at) : "")) },
           { ...axis, size: 42, gap: 4, splits: () => [0, 0.5, 1], values: (_, ticks) => ticks.map((tick) => `${Math.round(tick * 100)} %`) },
         ],
         series: [{}, { stroke: colour("--ink"), width: 1.75, points: { show: false }, spanGaps: false }],
@@ -156,6 +157,12 @@ export class Timeline {
     say(this.tip, `${percent(score)} at ${fullClock(this.data[0][place])}`);
     this.tip.classList.toggle("left", chart.cursor.left > chart.over.clientWidth / 2);
   }
+}
+
+/** Words at the very ends would be cut off, or run into the percentages. */
+function hasRoom(chart, at) {
+  const x = chart.valToPos(at, "x");
+  return x > EDGE_PX && x < chart.over.clientWidth - EDGE_PX;
 }
 
 function fullClock(at) {
