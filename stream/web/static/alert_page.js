@@ -6,12 +6,16 @@ import { Timeline } from "./timeline.js";
 import { stateWord } from "./alerts.js";
 import { KINDS, bytes, dayAndClock, percent, span } from "./words.js";
 
+const AWAIT_MS = 2000;
+const MOST_ATTEMPTS = 30;
+
 export class AlertPage {
   constructor(store, id) {
     this.store = store;
     this.id = id;
     this.title = "Alert";
-    this.timelines = [];
+    this.attempts = 0;
+    this.timeline = null;
     this.element = el("section", { class: "page", "aria-label": "Alert" }, el("p", { class: "empty" }, "Loading…"));
     this.load();
   }
@@ -27,10 +31,12 @@ export class AlertPage {
 
   show(alert) {
     this.state = alert.state;
-    for (const timeline of this.timelines.splice(0)) timeline.close();
-    const evidence = typeof alert.evidence === "object" ? alert.evidence : null;
-    this.element.replaceChildren(backLink(), heading(alert), this.facts(alert), ...(evidence?.files?.length ? this.evidence(alert, evidence) : [noEvidence(alert)]));
-    for (const timeline of this.timelines) timeline.draw();
+    this.timeline?.close();
+    this.timeline = null;
+    const evidence = alert.evidence?.files?.length ? alert.evidence : null;
+    const isAwaited = !evidence && this.attempts++ < MOST_ATTEMPTS && Boolean(this.store.alerts.get(this.id)?.evidence);
+    this.element.replaceChildren(backLink(), heading(alert), this.facts(alert), ...(evidence ? this.evidence(alert, evidence) : [noEvidence(alert, isAwaited)]));
+    if (isAwaited) this.later = setTimeout(() => this.load(), AWAIT_MS);
   }
 
   facts(alert) {
@@ -49,30 +55,34 @@ export class AlertPage {
   evidence(alert, evidence) {
     const files = evidence.files.map((file) => ({ ...file, kind: kindOf(file) }));
     const of = (kind) => files.filter((file) => file.kind === kind);
+    const scores = el("div");
+    for (const file of of("timeline")) this.fetchScores(file, alert, scores);
     const clips = of("clip").map((file) =>
       block("Clip", el("video", { class: "evidence", controls: true, preload: "metadata", playsinline: true, src: addressOf(file), "aria-label": "Video from before to after the alert" }), "From some seconds before to some seconds after."),
     );
-    const moving = [...clips, this.scores(evidence)];
+    const moving = [...clips, scores];
     const still = [
       pictures("Snapshot", of("snapshot"), "The picture when it fired, with what was drawn on it."),
       pictures("Where on the face", of("heatmap"), "Warm colours: where the model looked for its answer. A hint for people, not a measurement."),
-      pictures("The face, as the model saw it", of("crop"), "Its last samples before the alert.", "crops"),
+      pictures("The face, as the model saw it", of("face"), "Its samples in the window that fired, oldest first.", "crops"),
     ];
     return [
       el("div", { class: "columns" }, el("div", {}, moving), el("div", {}, still)),
       block("Files", filesTable(files), "Each file’s SHA-256 stands in the signed log."),
-      verifyHint(alert, evidence),
-    ];
+      notKept(evidence.manifest?.missing),
+      verifyHint(evidence),
+    ].filter(Boolean);
   }
 
-  /** `timeline`: [[seconds, score]…] or {points: …}; shown only where there is one. */
-  scores(evidence) {
-    const points = pointsOf(evidence.timeline);
-    if (points.length < 2) return null;
-    const timeline = new Timeline({ name: "the face of this alert", height: 180, thresholds: () => this.store.thresholds, isFixed: true });
-    timeline.data = [points.map(([time]) => time), points.map(([, score]) => score)];
-    this.timelines.push(timeline);
-    return block("Scores", timeline.element, "Drag to zoom in.");
+  /** The chart of what the alert was about, once its file is here; it is listed anyway. */
+  async fetchScores(file, alert, place) {
+    const response = await fetch(addressOf(file), { credentials: "same-origin" }).catch(() => null);
+    const timeline = response?.ok ? await response.json().catch(() => null) : null;
+    const [times, scores] = seriesOf(timeline, alert.track_id);
+    if (times.length < 2 || !place.isConnected) return;
+    this.timeline = new Timeline({ name: "the face of this alert", height: 180, thresholds: () => this.store.thresholds, isFixed: true });
+    place.append(block("Scores", this.timeline.element, "Before and after. Drag sideways to zoom in."));
+    this.timeline.show(times, scores, times.at(-1));
   }
 
   update() {}
@@ -85,7 +95,8 @@ export class AlertPage {
   }
 
   close() {
-    for (const timeline of this.timelines) timeline.close();
+    clearTimeout(this.later);
+    this.timeline?.close();
   }
 }
 
@@ -97,10 +108,16 @@ function heading(alert) {
   return el("div", { class: `alert-heading ${alert.severity}` }, el("h1", {}, alert.message), stateWord(alert));
 }
 
-function noEvidence(alert) {
+function noEvidence(alert, isAwaited) {
+  if (isAwaited) return el("p", { class: "empty-box", role: "status" }, "Its evidence is being written: it comes with the last seconds of the clip.");
   const isAboutVideo = alert.kind === "fake" || alert.kind === "probability";
-  const told = isAboutVideo ? "No evidence was kept of this alert: nothing is recorded unless the configuration names an evidence folder." : "This kind of alert has no pictures.";
+  const told = isAboutVideo ? "No evidence is here: nothing is recorded unless the configuration names an evidence folder, and what is old is deleted." : "This kind of alert has no pictures.";
   return el("p", { class: "empty-box" }, told);
+}
+
+function notKept(missing) {
+  if (!missing?.length) return null;
+  return block("Not kept", el("ul", {}, missing.map(({ what, why }) => el("li", {}, el("b", {}, `${what}: `), why))));
 }
 
 function table(rows) {
@@ -125,9 +142,10 @@ function filesTable(files) {
   return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "File"), el("th", { class: "numeric" }, "Size"), el("th", {}, "SHA-256"))), el("tbody", {}, rows)));
 }
 
-function verifyHint(alert, evidence) {
-  const folder = typeof evidence.folder === "string" ? evidence.folder : "EVIDENCE-FOLDER";
-  return block("Check it", el("pre", { class: "command" }, el("code", {}, `unmask verify ${folder}`)), "On the machine that keeps the evidence: says that the log, clips and pictures are as they were written, or exactly where they are not.");
+function verifyHint(evidence) {
+  const folder = evidence.manifest?.folder;
+  const hint = `On the machine that keeps the evidence, with the folder that evidence.folder names${folder ? ` (this alert lies in it as ${folder})` : ""}: says that log, clips and pictures are as they were written, or exactly where they are not.`;
+  return block("Check it", el("pre", { class: "command" }, el("code", {}, "unmask verify EVIDENCE-FOLDER")), hint);
 }
 
 /** A file of the API, never an address from elsewhere. */
@@ -135,19 +153,14 @@ function addressOf(file) {
   return file.url.startsWith("/api/") ? urlOf(file.url) : "";
 }
 
-const ENDINGS = { mp4: "clip", mkv: "clip", json: "manifest" };
+const KINDS_OF_FILES = ["clip", "snapshot", "heatmap", "face", "timeline"];
 
 function kindOf(file) {
-  const known = ["clip", "snapshot", "heatmap", "crop"].find((kind) => String(file.kind || "").startsWith(kind));
-  if (known) return known;
-  const named = ["snapshot", "heatmap", "crop", "clip"].find((kind) => file.name.includes(kind));
-  return named || ENDINGS[file.name.split(".").at(-1)] || "other";
+  return KINDS_OF_FILES.includes(file.kind) ? file.kind : "other";
 }
 
-function pointsOf(timeline) {
-  const listed = Array.isArray(timeline) ? timeline : timeline?.points || timeline?.scores || [];
-  return listed
-    .map((point) => (Array.isArray(point) ? point : [point.at ?? point.t, point.fake_probability ?? point.p]))
-    .filter(([time, score]) => Number.isFinite(time) && (score === null || Number.isFinite(score)))
-    .sort((a, b) => a[0] - b[0]);
+/** [times, scores] of one face from a timeline file: what a chart takes, gaps where it was not in view. */
+function seriesOf(timeline, track) {
+  const points = (timeline?.moments || []).map(({ at, faces }) => [at, faces.find((face) => face.track === track)?.fake_probability ?? null]);
+  return [points.map(([at]) => at), points.map(([, score]) => score)];
 }

@@ -127,12 +127,14 @@ async function fetchStreams() {
   tellOverall();
 }
 
-/** All that may have been missed. */
-async function catchUp() {
+/** All that may have been missed. `isReturning`: whether the page was connected before, and may have missed alerts. */
+async function catchUp(isReturning) {
   const [streams, scenes, alerts] = await Promise.all([get("/streams"), get("/verdicts"), get("/alerts?limit=100")]);
   store.setStreams(streams);
   scenes.forEach((scene) => store.see(scene));
-  alerts.forEach((alert) => store.learn(alert));
+  for (const alert of alerts) {
+    if (store.learn(alert) && isReturning && alert.state === "firing") toast(alert);
+  }
   page?.update();
   page?.updateAlerts();
   tellOverall();
@@ -149,7 +151,7 @@ function lose() {
 
 async function connect() {
   try {
-    await catchUp();
+    await catchUp(store.heardAt !== null);
   } catch (error) {
     if (error.status === 401) return void location.reload();
     return lose();

@@ -57,7 +57,7 @@ export class LivePage {
       this.tiles.get(stream.name).update();
     }
     this.grid.dataset.count = streams.length;
-    this.tellEmpty(streams.length === 0);
+    this.tellEmpty(this.store.isLoaded && streams.length === 0);
   }
 
   tellEmpty(isEmpty) {
@@ -113,7 +113,7 @@ function explanation() {
       el("p", {}, "It is ", el("b", {}, "not proof"), ". A genuine face in bad light may score high, and a good fake may score low. Treat “Fake” as a reason to check in another way, and “Real” as nothing more than “no sign was seen”."),
     ),
   );
-  details.open = localStorage.getItem(EXPLAINED) === null;
+  details.open = localStorage.getItem(EXPLAINED) === null && matchMedia("(min-width: 900px)").matches;
   details.addEventListener("toggle", () => localStorage.setItem(EXPLAINED, "yes"));
   return details;
 }

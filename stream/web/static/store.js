@@ -46,6 +46,7 @@ export class Store {
   constructor() {
     this.me = { user: null, role: null, login_required: false };
     this.streams = [];
+    this.isLoaded = false;
     this.scenes = new Map();
     this.tracks = new Map();
     this.alerts = new Map();
@@ -62,6 +63,7 @@ export class Store {
 
   setStreams(streams) {
     this.streams = streams;
+    this.isLoaded = true;
     const names = new Set(streams.map((stream) => stream.name));
     for (const name of [...this.scenes.keys(), ...this.tracks.keys()]) {
       if (!names.has(name)) {

@@ -39,7 +39,7 @@ export class Timeline {
     this.thresholds = thresholds;
     this.isFixed = isFixed;
     this.isZoomed = false;
-    this.drawnAt = 0;
+    this.drawnAt = -Infinity;
     this.data = [[], []];
     this.plot = el("div", { class: "plot", role: "img" });
     this.reset = el("button", { class: "small zoom-out", type: "button", hidden: true, onclick: () => this.zoomOut() }, "Show all");
