@@ -73,6 +73,10 @@ class JpegFeed:
         self._is_closed = False
 
     @property
+    def is_watched(self) -> bool:
+        return bool(self._viewers)
+
+    @property
     def is_due(self) -> bool:
         """Whether a frame that came now would be taken."""
         fps = max(tuple(self._viewers.values()), default=0.0)

@@ -74,7 +74,8 @@ def h264_payload(offer_sdp: str) -> int:
     numbers = re.findall(r"^a=rtpmap:(\d+) H264/90000", offer_sdp, re.MULTILINE | re.IGNORECASE)
     told = {number: re.search(rf"^a=fmtp:{number} (.*)", offer_sdp, re.MULTILINE) for number in numbers}
     ways = {number: found[1].lower() for number, found in told.items() if found is not None}
-    fit = [number for number, way in ways.items() if "packetization-mode=1" in way]
+    has_video = re.search(r"^m=video ", offer_sdp, re.MULTILINE) is not None
+    fit = [number for number, way in ways.items() if has_video and "packetization-mode=1" in way]
     fit.sort(key=lambda number: "profile-level-id=42e0" not in ways[number])
     if not fit:
         raise OutputError("this browser takes no H.264 by WebRTC: watch by MJPEG")
@@ -282,6 +283,9 @@ class _Peer:
         self._rtc.emit(signal, what, promise)
         if not replied.wait(max(0.0, deadline - time.monotonic())):
             raise OutputError("GStreamer did not answer the viewer in time: watch by MJPEG")
+        reply = promise.get_reply()
+        if reply is not None and reply.has_field("error"):
+            raise OutputError("the viewer's WebRTC offer cannot be answered: watch by MJPEG")
         return promise
 
     def _is_silent(self, now_s: float) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.stream.sources.video_parts import clip, need_gst
+from tests.stream.sources.video_parts import clip, need_gst, wait_until
 from tests.stream.web.browser import NARROW, PATIENCE_MS, WIDE, chromium, need_browser, visiting
 
 need_gst()
@@ -24,11 +24,13 @@ from engines.catalog import LoadedModel  # noqa: E402
 from stream.alerts.alert import Alert, AlertListener, AlertState  # noqa: E402
 from stream.config import StreamConfig  # noqa: E402
 from stream.config_web import WebConfig  # noqa: E402
+from stream.gst import webrtc  # noqa: E402
 from stream.gst.camera import CameraOptions, RtspCamera  # noqa: E402
-from stream.gst.webrtc import has_webrtc  # noqa: E402
+from stream.gst.live_view import LiveView, StreamViewers  # noqa: E402
 from stream.parts import Parts  # noqa: E402
 from stream.scoring.scorer import ModelScorer  # noqa: E402
 from stream.types import StreamName  # noqa: E402
+from stream.web.services import WebServices  # noqa: E402
 from stream.web.users import changed_user  # noqa: E402
 from tests.fakes import backbone_of, head_of, spec_of  # noqa: E402
 from tests.stream.test_app import config, parts  # noqa: E402
@@ -46,10 +48,10 @@ PICTURE = """() => {
 
 
 class Run:
-    """A watch with its page, and the door by which alerts reach it."""
+    """A watch with its page, the door by which alerts reach it, and who looks at its one camera."""
 
-    def __init__(self, watching: Watching, alerts: AlertListener) -> None:
-        self.watching, self.alerts = watching, alerts
+    def __init__(self, watching: Watching, alerts: AlertListener, lobby: StreamViewers) -> None:
+        self.watching, self.alerts, self.lobby = watching, alerts, lobby
 
     @property
     def url(self) -> str:
@@ -65,21 +67,24 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """One camera named lobby, with a face whose scores rise and fall."""
-    opened = []
+    given, opened = [], []
 
-    def open_and_keep(*arguments: Any) -> Any:
-        opened.append(open_web(*arguments))
+    def open_and_keep(config: WebConfig, services: WebServices) -> Any:
+        given.append(services)
+        opened.append(open_web(config, services))
         return opened[-1]
 
     open_web = stream.web.open.open_web
     with pytest.MonkeyPatch.context() as patch, RtspCamera(None, CameraOptions(pattern_wh=(320, 180))) as camera:
         patch.setattr(stream.web.open, "open_web", open_and_keep)
+        patch.setattr(webrtc, "SILENT_S", 2.0)
         web = WebConfig(enabled=True, port=0, hosts_allowed=("127.0.0.1",))
         asked = config(tmp_path_factory.mktemp("run"), duration_s=600.0, web=web, scores=None).with_streams(
             [StreamConfig(name="lobby", source=camera.url)]
         )
         watching = Watching(asked, given=swinging_parts())
-        yield Run(watching, opened[0].alerts)
+        assert isinstance(given[0].video, LiveView)
+        yield Run(watching, opened[0].alerts, given[0].video.of(StreamName("lobby")))
         watching.end()
 
 
@@ -111,7 +116,7 @@ def changes(page: Any, expression: str) -> None:
 @pytest.mark.parametrize(
     ("way", "script"),
     [
-        pytest.param("webrtc", "", marks=pytest.mark.skipif(not has_webrtc(), reason="GStreamer's WebRTC is missing")),
+        pytest.param("webrtc", "", marks=pytest.mark.skipif(not webrtc.has_webrtc(), reason=webrtc.ADVICE)),
         ("mjpeg", WITHOUT_WEBRTC),
     ],
 )
@@ -126,19 +131,18 @@ def test_the_video_moves_and_scores_change(browser: Any, run: Run, way: str, scr
         assert "frames/s" in text_of(page, ".facts")
 
 
-def test_nothing_is_drawn_once_the_last_page_is_closed(browser: Any, run: Run) -> None:
-    def drawn() -> int:
-        overlays = [stage for _, stage, _ in run.watching.observer.of("stage_took") if stage == "overlay"]
-        return len(overlays)
-
-    with visiting(browser, run.url, script=WITHOUT_WEBRTC) as page:
-        page.wait_for_selector(".screen img:not([hidden])")
-    before = -1
-    while drawn() != before:
-        before = drawn()
-        run.watching.plays("lobby")
+def test_whoever_closes_the_page_is_gone_and_nothing_is_drawn(browser: Any, run: Run) -> None:
+    """By WebRTC in one tab, by MJPEG in the other."""
+    with visiting(browser, run.url) as page, visiting(browser, run.url, script=WITHOUT_WEBRTC) as other:
+        page.wait_for_selector(".screen video:not([hidden]), .screen img:not([hidden])")
+        other.wait_for_selector(".screen img:not([hidden])")
+        assert run.lobby.jpegs.is_watched
+        assert run.lobby.peers.is_watched == webrtc.has_webrtc()
+    wait_until(lambda: not run.lobby.jpegs.is_watched and not run.lobby.peers.is_watched, "both to be gone")
+    drawn = len(run.watching.observer.of("stage_took"))
     run.watching.plays("lobby")
-    assert drawn() == before
+    stages = {stage for _, stage, _ in run.watching.observer.of("stage_took")[drawn + 20 :]}
+    assert "overlay" not in stages
 
 
 def test_a_timeline_is_zoomed_by_dragging_and_shown_whole_again(browser: Any, run: Run) -> None:
@@ -271,8 +275,7 @@ def evidence_of(alert: Alert, folder: Path) -> Alert:
     return alert
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_every_page_fits_the_window(browser: Any, run: Run, size: tuple[int, int], scheme: str) -> None:
     with visiting(browser, run.url, size=size, scheme=scheme) as page:
         for route in ("", "alerts", "health", "streams/lobby"):
