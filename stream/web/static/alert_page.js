@@ -4,7 +4,7 @@ import { el, icon } from "./dom.js";
 import { get, urlOf } from "./api.js";
 import { Timeline } from "./timeline.js";
 import { stateWord } from "./alerts.js";
-import { KINDS, bytes, dayAndClock, percent, span } from "./words.js";
+import { KINDS, bytes, dayAndClock, percent, plural, span } from "./words.js";
 
 const AWAIT_MS = 2000;
 const MOST_ATTEMPTS = 30;
@@ -68,7 +68,7 @@ export class AlertPage {
     ];
     return [
       el("div", { class: "columns" }, el("div", {}, moving), el("div", {}, still)),
-      block("Files", filesTable(files), "Each file’s SHA-256 stands in the signed log."),
+      el("details", { class: "block" }, el("summary", {}, el("h2", {}, `${plural(files.length, "file")}, with SHA-256`)), el("p", { class: "quiet" }, "Each of these stands in the signed log, too."), filesTable(files)),
       notKept(evidence.manifest?.missing),
       verifyHint(evidence),
     ].filter(Boolean);

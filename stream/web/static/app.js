@@ -12,7 +12,7 @@ import { clock, percent, plural } from "./words.js";
 
 const TICK_MS = 1000;
 const READY_EVERY_MS = 10000;
-const TOAST_MS = 12000;
+const TOAST_MS = { critical: 60000, warning: 20000, info: 10000 };
 const MOST_TOASTS = 3;
 
 const byId = (id) => document.getElementById(id);
@@ -80,7 +80,7 @@ function sign(mood, name, ...words) {
 
 function readiness() {
   if (store.ready === null) return null;
-  if (store.ready.ready) return sign("good", "check", "Ready");
+  if (store.ready.ready) return sign("good ready", "check", "Ready");
   const why = store.ready.conditions.filter((condition) => !condition.ok).map((condition) => condition.why);
   return sign("bad", "cross", `Not ready${why.length ? `: ${why[0]}` : ""}`);
 }
@@ -169,7 +169,7 @@ function toast(alert) {
   const toasts = byId("toasts");
   toasts.prepend(item);
   while (toasts.childElementCount > MOST_TOASTS) toasts.lastElementChild.remove();
-  if (alert.severity !== "critical") setTimeout(() => item.remove(), TOAST_MS);
+  setTimeout(() => item.remove(), TOAST_MS[alert.severity] || TOAST_MS.info);
 }
 
 // The beginning
