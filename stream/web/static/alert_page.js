@@ -82,7 +82,7 @@ export class AlertPage {
     if (times.length < 2 || !place.isConnected) return;
     this.timeline = new Timeline({ name: "the face of this alert", height: 180, thresholds: () => this.store.thresholds, isFixed: true });
     place.append(block("Scores", this.timeline.element, "Before and after. Drag sideways to zoom in."));
-    this.timeline.show(times, scores, times.at(-1));
+    this.timeline.show(times, scores, times.at(-1), 0);
   }
 
   update() {}

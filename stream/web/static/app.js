@@ -131,7 +131,7 @@ async function fetchStreams() {
 async function catchUp(isReturning) {
   const [streams, scenes, alerts] = await Promise.all([get("/streams"), get("/verdicts"), get("/alerts?limit=100")]);
   store.setStreams(streams);
-  scenes.forEach((scene) => store.see(scene));
+  scenes.forEach((scene) => store.see(scene, false));
   for (const alert of alerts) {
     if (store.learn(alert) && isReturning && alert.state === "firing") toast(alert);
   }

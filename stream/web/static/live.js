@@ -8,6 +8,7 @@ import { addStream, editStream, removeStream } from "./dialogs.js";
 import { NO_FACE, STATES, ago, delay, percent, verdictOf, whyOf } from "./words.js";
 
 const SIDE_ALERTS = 12;
+const SPANS = [1, 3, 5, 10];
 const EXPLAINED = "unmask.explained";
 
 export class LivePage {
@@ -37,7 +38,14 @@ export class LivePage {
 
   head() {
     const back = this.only && el("a", { class: "button", href: "#/" }, icon("back"), "All streams");
-    return el("div", { class: "bar" }, back, el("h1", {}, this.only || "Live"), this.only ? null : this.add);
+    return el("div", { class: "bar" }, back, el("h1", {}, this.only || "Live"), this.spans(), this.only ? null : this.add);
+  }
+
+  /** How far back the timelines go: what dragging does, for the keyboard. */
+  spans() {
+    const options = SPANS.map((minutes) => el("option", { value: minutes * 60, selected: minutes * 60 === this.store.spanS }, `${minutes} min`));
+    const select = el("select", { onchange: () => this.store.setSpan(Number(select.value)) }, options);
+    return el("label", { class: "inline" }, "Scores of the last", select);
   }
 
   update() {
@@ -270,13 +278,13 @@ class FaceCard {
       this.badge.replaceChildren(icon(look.icon), look.word);
     }
     say(this.score, face.fake_probability === null ? "" : `${percent(face.fake_probability)} fake`);
-    say(this.why, isGone ? `Left the picture ${ago(this.track.seenAt)}.` : whyOf(face, this.store.thresholds) || `${sentence(look.meaning)}.`);
+    say(this.why, isGone ? `Left the picture ${ago(this.track.seenAt, this.store.now)}.` : whyOf(face, this.store.thresholds) || `${sentence(look.meaning)}.`);
     if (!isGone) this.screen.cut(this.portrait, face.box, scene.frame);
     this.tick();
   }
 
   tick() {
-    this.timeline.show(this.track.times, this.track.scores, Date.now() / 1000);
+    this.timeline.show(this.track.times, this.track.scores, this.store.now, this.store.spanS);
   }
 
   close() {

@@ -7,6 +7,7 @@ const MOST_GONE = 2;
 const GAP_S = 3;
 /** After this long without a score the line is broken. */
 const MOST_ALERTS = 200;
+const SPAN = "unmask.span";
 
 /** One face over time: `times` and `scores` (null: a gap) are what a chart takes. */
 class Track {
@@ -53,6 +54,10 @@ export class Store {
     this.ready = null;
     this.isConnected = true;
     this.heardAt = null;
+    this.aheadS = 0;
+    /** How far the server's clock is ahead of this one: a phone's may be minutes off. */
+    this.spanS = Number(localStorage.getItem(SPAN)) || 180;
+    /** How much of the past the timelines show. */
     /** {real_at, fake_at}: where verdicts change; null: not known yet. */
     this.thresholds = null;
   }
@@ -77,8 +82,20 @@ export class Store {
     return this.streams.find((stream) => stream.name === name);
   }
 
-  see(scene) {
+  /** Seconds since the epoch by the server's clock. */
+  get now() {
+    return Date.now() / 1000 + this.aheadS;
+  }
+
+  setSpan(seconds) {
+    this.spanS = seconds;
+    localStorage.setItem(SPAN, String(seconds));
+  }
+
+  /** `isFresh`: whether it was told of just now, and not of a stream that may have stood still for long. */
+  see(scene, isFresh = true) {
     this.heardAt = Date.now() / 1000;
+    if (isFresh) this.aheadS = scene.at - this.heardAt;
     this.scenes.set(scene.stream, scene);
     const tracks = this.tracks.get(scene.stream) || new Map();
     this.tracks.set(scene.stream, tracks);

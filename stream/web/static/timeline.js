@@ -4,7 +4,6 @@ import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { el, say, show } from "./dom.js";
 import { percent } from "./words.js";
 
-const VIEW_S = 180;
 const REDRAW_MS = 500;
 const EDGE_PX = 30;
 
@@ -51,10 +50,11 @@ export class Timeline {
     this.scheme.addEventListener("change", this.recolour);
   }
 
-  /** `now`: the right end, seconds since the epoch. At most twice a second is drawn. */
-  show(times, scores, now) {
+  /** `now`: the right end, seconds since the epoch; `spanS` before it the left. At most twice a second is drawn. */
+  show(times, scores, now, spanS) {
     this.data = [times, scores];
     this.now = now;
+    this.spanS = spanS;
     if (performance.now() - this.drawnAt < REDRAW_MS) return;
     this.draw();
   }
@@ -71,7 +71,7 @@ export class Timeline {
   range() {
     const [times] = this.data;
     if (this.isFixed) return { min: times[0] ?? 0, max: times.at(-1) ?? 1 };
-    return { min: this.now - VIEW_S, max: this.now };
+    return { min: this.now - this.spanS, max: this.now };
   }
 
   zoomOut() {

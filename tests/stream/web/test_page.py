@@ -21,7 +21,7 @@ need_browser()
 
 import stream.web.open  # noqa: E402
 from engines.catalog import LoadedModel  # noqa: E402
-from stream.alerts.alert import Alert, AlertListener, AlertState  # noqa: E402
+from stream.alerts.alert import Alert, AlertKind, AlertListener, AlertState  # noqa: E402
 from stream.config import StreamConfig  # noqa: E402
 from stream.config_web import WebConfig  # noqa: E402
 from stream.gst import webrtc  # noqa: E402
@@ -29,7 +29,7 @@ from stream.gst.camera import CameraOptions, RtspCamera  # noqa: E402
 from stream.gst.live_view import LiveView, StreamViewers  # noqa: E402
 from stream.parts import Parts  # noqa: E402
 from stream.scoring.scorer import ModelScorer  # noqa: E402
-from stream.types import StreamName  # noqa: E402
+from stream.types import QualityReason, StreamName, StreamState, Verdict  # noqa: E402
 from stream.web.services import WebServices  # noqa: E402
 from stream.web.users import changed_user  # noqa: E402
 from tests.fakes import backbone_of, head_of, spec_of  # noqa: E402
@@ -305,3 +305,41 @@ def test_a_first_visitor_without_streams_is_told_what_to_do(browser: Any) -> Non
         with visiting(browser, site.url) as page:
             page.wait_for_selector("text=No stream yet")
             assert "not proof" in text_of(page, ".explain-body")
+
+
+WORDS = [
+    ("percent(0.934)", "93 %"),
+    ("percent(1)", "> 99 %"),
+    ("percent(0.002)", "< 1 %"),
+    ("percent(null)", "–"),
+    ("delay(0)", None),
+    ("delay(87)", "90 ms"),
+    ("delay(1234)", "1.2 s"),
+    ("span(59)", "59 s"),
+    ("span(3700)", "1 h 1 min"),
+    ("span(90000)", "1 d 1 h"),
+    ("ago(100, 102)", "just now"),
+    ("ago(100, 280)", "3 min ago"),
+    ("bytes(512)", "512 B"),
+    ("bytes(2481123)", "2.4 MiB"),
+    ("plural(1, 'alert')", "1 alert"),
+    ("plural(2, 'alert going on', 'alerts going on')", "2 alerts going on"),
+    ("whyOf({verdict: 'unsure', reason: 'dark'})", "Because the face is too dark."),
+    ("whyOf({verdict: 'unsure'}, {real_at: 0.35, fake_at: 0.65})", "Between 35 % and 65 %: could be either."),
+    ("whyOf({verdict: 'real'})", ""),
+]
+
+
+def test_numbers_are_said_in_words(browser: Any) -> None:
+    with open_site() as site, visiting(browser, site.url) as page:
+        calls = ", ".join(f"words.{call}" for call, _ in WORDS)
+        told = page.evaluate(f"async () => {{ const words = await import('/static/words.js'); return [{calls}]; }}")
+    assert told == [expected for _, expected in WORDS]
+
+
+def test_every_word_of_ours_has_one_for_people(browser: Any) -> None:
+    tables = {"VERDICTS": Verdict, "REASONS": QualityReason, "STATES": StreamState, "KINDS": AlertKind}
+    with open_site() as site, visiting(browser, site.url) as page:
+        for table, words in tables.items():
+            known = page.evaluate(f"async () => Object.keys((await import('/static/words.js')).{table})")
+            assert set(known) == {word.value for word in words}
