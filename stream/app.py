@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engines.runtime.swappable import RuntimeChange
+from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.gst.live_view import LiveView, answering_address
@@ -132,9 +133,12 @@ class _Run:
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
         self._readiness, self._hub = Readiness(), SceneHub()
         self._readiness.set("engines", is_met=True, why="loaded")
-        self._sinks = [*sinks, *self._json_lines(), *([self._hub] if config.web.enabled else [])]
         self._runtime_change: RuntimeChange | None = None
         self._board: Callable[[], BoardReading | None] = lambda: None
+        self._alerts = self._open_alerts()
+        self._sinks = [*sinks, *self._json_lines(), self._alerts.sink]
+        if config.web.enabled:
+            self._sinks.append(self._hub)
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -155,6 +159,7 @@ class _Run:
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
+        self._alerts.start(lambda: {stream.name: stream.state for stream in self._streams.list()})
         self._runner.start()
         self._build_engines()
         if self._web is not None:
@@ -227,6 +232,13 @@ class _Run:
         self._closing.callback(sink.close)
         return [sink]
 
+    def _open_alerts(self) -> OpenAlerts:
+        opened = open_alerts(
+            self._config.alerts, self._metrics, streams=[stream.name for stream in self._config.streams]
+        )
+        self._closing.callback(opened.close)
+        return opened
+
     def _serve_metrics(self) -> str | None:
         model = self._parts.model
         self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
@@ -266,6 +278,7 @@ class _Run:
         )
         opened = open_web(self._config.web, services)
         self._closing.callback(opened.close)
+        self._alerts.subscribe(opened.alerts)
         return opened
 
     def _open_wall(self, *, has_window: bool) -> OpenWall | None:

@@ -28,9 +28,20 @@ from pydantic import (
 )
 
 from engines.spec import ModelSpec
+from stream.config_alerts import AlertsConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
-from stream.config_section import Fraction, NotNegative, Port, Positive, Text
-from stream.config_section import Section as _Section
+from stream.config_section import (
+    Fraction,
+    NotNegative,
+    PlainName,
+    Port,
+    Positive,
+    Section,
+    Text,
+    UserText,
+    secret_in,
+    variable,
+)
 from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
@@ -43,7 +54,8 @@ Display = bool | Literal["auto"]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_EITHER = (("user", "user_env"), ("password_env", "password_file"))
+"""Keys that say the same in two ways."""
 
 
 def redacted(source: str) -> str:
@@ -60,15 +72,8 @@ def redacted(source: str) -> str:
     return f"{scheme}://" + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
 
 
-def _stream_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError("must be 1-40 letters, digits, '-', '_' or '.': it becomes a metric label and an RTSP path")
-    return name
-
-
 SourceText = Annotated[Text, PlainSerializer(redacted)]
 """May hold a user and password; dumps are redacted."""
-UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Credentials:
     password: SecretStr | None = None
 
 
-class StreamDefaults(_Section):
+class StreamDefaults(Section):
     """What all streams share; a stream's own key wins."""
 
     transport: Literal["tcp", "udp"] = "tcp"
@@ -102,7 +107,7 @@ class StreamDefaults(_Section):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> StreamDefaults:
-        for first, second in (("user", "user_env"), ("password_env", "password_file")):
+        for first, second in _EITHER:
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise ValueError(f"give {first} or {second}, not both")
         return self
@@ -113,7 +118,7 @@ class StreamConfig(StreamDefaults):
 
     source: SourceText = Field(repr=False)
     """``webcam``, ``/dev/video0``, ``rtsp://…``, a file, …; ``${NAME}`` stands for an environment variable."""
-    name: Annotated[str, AfterValidator(_stream_name)] = ""
+    name: PlainName = ""
     """Shown, logged and used as a metric label; left out, one is made from the kind of source."""
     save: Path | None = None
     """Record the overlaid video here."""
@@ -142,16 +147,14 @@ class StreamConfig(StreamDefaults):
         if self.password_env is not None:
             return Credentials(user, SecretStr(self._variable(self.password_env, environment)))
         if self.password_file is not None:
-            return Credentials(user, SecretStr(_secret_in(self.password_file)))
+            return Credentials(user, SecretStr(secret_in(self.password_file)))
         return Credentials(user)
 
     def _variable(self, name: str, environment: Mapping[str, str]) -> str:
-        if not environment.get(name):
-            raise UsageError(f"stream {self.name or redacted(self.source)}: {name} is not set: export {name}=…")
-        return environment[name]
+        return variable(name, f"stream {self.name or redacted(self.source)}", environment)
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """What scores faces."""
 
     name: Text | None = None
@@ -178,7 +181,7 @@ class ModelConfig(_Section):
         return self
 
 
-class DetectorConfig(_Section):
+class DetectorConfig(Section):
     """What finds faces."""
 
     name: Literal["centerface", "scrfd", "yunet"] = "centerface"
@@ -191,14 +194,14 @@ class DetectorConfig(_Section):
     """Longest side of the picture that is searched: wider finds smaller faces and takes longer."""
 
 
-class TrackerConfig(_Section):
+class TrackerConfig(Section):
     """What keeps identities."""
 
     lost_after_s: Positive = 1.0
     """A face not found for this long is gone; later it gets a new id."""
 
 
-class QualityConfig(_Section):
+class QualityConfig(Section):
     """When a face is too poor to be judged; a key left out takes the gate's own limit."""
 
     min_side_px: NotNegative | None = None
@@ -208,7 +211,7 @@ class QualityConfig(_Section):
     min_confidence: Fraction | None = None
 
 
-class ScoringConfig(_Section):
+class ScoringConfig(Section):
     """When a face is called real or fake; a key left out takes the model's or the policy's own value."""
 
     fake_at: Fraction | None = None
@@ -229,7 +232,7 @@ class ScoringConfig(_Section):
             raise UsageError(f"scoring: {error}: change one of them") from None
 
 
-class AnalysisConfig(_Section):
+class AnalysisConfig(Section):
     """How live streams share the one analysis thread; files are always analysed whole."""
 
     batch_window_ms: Annotated[float, Field(ge=0, le=200)] = 2.0
@@ -246,7 +249,7 @@ class AnalysisConfig(_Section):
     """How long that is."""
 
 
-class RestreamConfig(_Section):
+class RestreamConfig(Section):
     """The overlaid video as an RTSP server: rtsp://host:port/NAME."""
 
     enabled: bool = False
@@ -268,7 +271,7 @@ def _sides(size_wh: tuple[int, int]) -> tuple[int, int]:
     return size_wh
 
 
-class WallConfig(_Section):
+class WallConfig(Section):
     """One picture of all streams, with their verdicts."""
 
     enabled: bool = False
@@ -283,7 +286,7 @@ class WallConfig(_Section):
     """Pictures a second; the streams keep their own rates."""
 
 
-class MetricsConfig(_Section):
+class MetricsConfig(Section):
     """Prometheus metrics: http://host:port/metrics."""
 
     enabled: bool = True
@@ -293,7 +296,7 @@ class MetricsConfig(_Section):
     """0 takes a free one."""
 
 
-class RetryConfig(_Section):
+class RetryConfig(Section):
     """How a lost live source is opened again: for ever, with waits that double up to a limit."""
 
     first_s: Positive = 0.5
@@ -308,7 +311,7 @@ class RetryConfig(_Section):
         return self
 
 
-class AppConfig(_Section):
+class AppConfig(Section):
     """A whole run."""
 
     streams: tuple[StreamConfig, ...] = ()
@@ -330,6 +333,7 @@ class AppConfig(_Section):
     metrics: MetricsConfig = MetricsConfig()
     web: WebConfig = WebConfig()
     retry: RetryConfig = RetryConfig()
+    alerts: AlertsConfig = AlertsConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -397,6 +401,7 @@ def check(path: Path) -> list[str]:
         *(_stream_line(config, stream) for stream in config.streams),
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
+        *_alert_lines(config.alerts),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
 
@@ -410,6 +415,14 @@ def _stream_line(config: AppConfig, stream: StreamConfig) -> str:
     return f"stream {stream.name}: {redacted(stream.source)}" + (f", recorded to {saved}" if saved else "")
 
 
+def _alert_lines(alerts: AlertsConfig) -> list[str]:
+    """None where nothing is to be told."""
+    if not alerts.rules:
+        return []
+    told = ", ".join(sink.name for sink in alerts.to) or "the log only"
+    return [f"alerts: {', '.join(rule.name for rule in alerts.rules)}; told to {told}"]
+
+
 def _check_secrets(config: AppConfig, file: YamlFile) -> None:
     problems = []
     for index, stream in enumerate(config.streams):
@@ -418,22 +431,13 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
                 look()
             except UsageError as error:
                 problems.append(f"{file.path}:{file.line(('streams', index))}: {error}")
+    for index, problem in config.alerts.problems():
+        problems.append(f"{file.path}:{file.line(('alerts', 'to', index))}: {problem}")
     if problems:
         raise ConfigError(problems)
 
 
-def _secret_in(path: Path) -> str:
-    try:
-        secret = Path(os.path.expanduser(path)).read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise UsageError(f"password_file {path} cannot be read ({reason}): write the password into it") from None
-    if not secret:
-        raise UsageError(f"password_file {path} is empty: write the password into it")
-    return secret
-
-
-_RIVALS = {"user": "user_env", "user_env": "user", "password_env": "password_file", "password_file": "password_env"}
+_RIVALS = {key: other for pair in _EITHER for key, other in (pair, pair[::-1])}
 """A stream's own key silences the shared one that says the same in another way."""
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from stream.web.guard import Guard
+from stream.web.guard import MISTAKE, Guard
 from stream.web.origins import Origins, own_names
 from stream.web.routes.alerts import alerts
 from stream.web.routes.health import health, probes
@@ -42,6 +42,7 @@ def build_application(room: Room) -> FastAPI:
         application.include_router(router)
     application.add_exception_handler(HTTPException, _refused)
     application.add_exception_handler(RequestValidationError, _misread)
+    application.add_exception_handler(Exception, _failed)
     return application
 
 
@@ -74,3 +75,8 @@ async def _misread(_: Request, error: Exception) -> JSONResponse:
     place, message = (found[0]["loc"], str(found[0]["msg"])) if found else ((), "cannot be read")
     where = ".".join(map(str, place[1:] or place))
     return JSONResponse({"error": f"{where}: {message.removeprefix('Value error, ')}"[:LONGEST_LINE]}, 422)
+
+
+async def _failed(_: Request, __: Exception) -> JSONResponse:
+    """The guard tells the log."""
+    return JSONResponse({"error": MISTAKE}, 500)

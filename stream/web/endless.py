@@ -60,6 +60,7 @@ class EndlessAnswer(Response):
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._request, self._role, self._viewers, self._parts = request, role, viewers, parts
+        self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         async with anyio.create_task_group() as group:
@@ -69,17 +70,23 @@ class EndlessAnswer(Response):
             try:
                 group.start_soon(self._until_gone, receive, group.cancel_scope)
                 group.start_soon(self._while_allowed, group.cancel_scope)
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await self._stream(send)
                 group.cancel_scope.cancel()
             finally:
                 self._viewers.leave(group.cancel_scope)
-        with anyio.move_on_after(LAST_WORD_S):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if self._has_begun:
+            with anyio.move_on_after(LAST_WORD_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await refuse(send, 404, "there is nothing to watch any more: look at the list of streams")
 
     async def _stream(self, send: Send) -> None:
+        """The answer begins with its first part: from then on nothing is missed."""
         async with aclosing(self._parts()) as parts:  # type: ignore[type-var]
             async for part in parts:
+                if not self._has_begun:
+                    self._has_begun = True
+                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": part, "more_body": True})
 
     async def _until_gone(self, receive: Receive, scope: anyio.CancelScope) -> None:

@@ -31,6 +31,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 NO_STORE = "no-store"
+MISTAKE = "something went wrong here: the log of unmask says what"
 
 
 class Guard:
@@ -61,7 +62,7 @@ class Guard:
         except Exception:  # a mistake of ours: told in the log, and to the client without a word of it
             log.exception("the web page could not answer %s", scope["method"])
             if not answer.has_begun:
-                await refuse(answer, 500, "something went wrong here: the log of unmask says what")
+                await refuse(answer, 500, MISTAKE)
 
     async def _body(self, headers: dict[str, str], receive: Receive, answer: _Answer) -> bytes | None:
         """The whole body; None when it was refused or the client has left."""

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 256
-TOKEN_PREFIX = "unmask_"
+TOKEN_PREFIX = "unmask_"  # nosec B105 # the part that is no secret
 """Lets scanners of leaked secrets know what they found."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}"
 _TOKEN_HASH = re.compile(r"sha256:[0-9a-f]{64}")

@@ -77,13 +77,17 @@ def router(*, is_prefixed: bool = True) -> APIRouter:
     return APIRouter(prefix=PREFIX if is_prefixed else "", route_class=GuardedRoute)
 
 
+ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+
+
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For ``responses`` of a route."""
-    return {status: {"model": ErrorAnswer, "description": WORDS[status]} for status in statuses}
+    """For ``responses`` of a route: JSON, whatever kind of file it answers otherwise."""
+    return {status: {"description": WORDS[status], "content": ERROR} for status in statuses}
 
 
 GUARDED = errors(401, 403)
-CHANGES = errors(400, 401, 403, 413, 415, 422)
+CHANGES = errors(400, 401, 403, 413, 415) | {422: {"description": WORDS[422], "model": ErrorAnswer}}
+"""The model stands here once, so that the description defines what ``ERROR`` refers to."""
 
 
 def refusal_of(error: UnmaskError, status: int = 422) -> Refusal:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 streams = router()
 
 Name = Annotated[str, Path(max_length=40, description="A stream's name.")]
-NO_SECRETS: dict[str, None] = {"user": None, "user_env": None, "password_env": None, "password_file": None}
+NO_SECRETS: dict[str, None] = dict.fromkeys(("user", "user_env", "password_env", "password_file"))
 """Said outright, or else the configuration's ``defaults`` would send its password to whatever host was asked for."""
 
 

@@ -12,6 +12,7 @@ import pytest
 from stream.cli import main
 from stream.config_file import ConfigError
 from stream.errors import OutputError, UsageError
+from stream.web import users
 from stream.web.users import Role, User, UserBook, changed_user, new_token, read_users, token_hash, write_users
 
 PASSWORD = "correct horse battery"
@@ -54,6 +55,12 @@ def test_a_token_is_right_or_wrong_and_no_password(tmp_path: Path) -> None:
     assert book.with_token(token[:-1]) is None
     assert book.with_token("") is None
     assert book.with_password("prometheus", token) is None
+
+
+def test_a_guess_costs_as_much_as_it_should() -> None:
+    """RFC 9106's second choice: three passes over 64 MiB; tests themselves take a cheaper one."""
+    asked = "PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1, type=Type.ID)"
+    assert asked in Path(users.__file__).read_text()
 
 
 def test_no_text_made_from_a_user_shows_a_hash(ann: User) -> None:
