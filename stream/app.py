@@ -19,6 +19,7 @@ from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.evidence.ports import EvidenceTaker
 from stream.evidence_parts import open_evidence
+from stream.gst.live_view import LiveView, answering_address
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -147,21 +148,12 @@ class _Run:
         self._board: Callable[[], BoardReading | None] = lambda: None
         self._alerts = self._open_alerts()
         self._canary = self._open_canary()
-        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else []), self._alerts.sink]
-        if config.web.enabled:
-            self._sinks.append(self._hub)
+        self._sinks = self._all_sinks(sinks)
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
-        self._runner = Runner(
-            self._analyzer,
-            (),
-            self._sinks,
-            self._observer,
-            wake=self._wake,
-            on_lost=self._lose_output,
-            between=self._canary.step,
-        )
+        self._runner = self._new_runner()
+        self._view = self._open_view()
         self._streams = self._live_streams()
         self._web = self._open_web()
 
@@ -245,6 +237,27 @@ class _Run:
             self._closing.callback(build.close)
             build.start()
 
+    def _all_sinks(self, given: Sequence[Sink]) -> list[Sink]:
+        """Who gets every scene, in order: evidence before the rules that may ask for it."""
+        sinks = [*given, *self._json_lines()]
+        if self._keeper is not None:
+            sinks.append(self._keeper)
+        sinks.append(self._alerts.sink)
+        if self._config.web.enabled:
+            sinks.append(self._hub)
+        return sinks
+
+    def _new_runner(self) -> Runner:
+        return Runner(
+            self._analyzer,
+            (),
+            self._sinks,
+            self._observer,
+            wake=self._wake,
+            on_lost=self._lose_output,
+            between=self._canary.step,
+        )
+
     def _json_lines(self) -> list[Sink]:
         if self._config.scores is None:
             return []
@@ -291,11 +304,19 @@ class _Run:
         self._closing.callback(server.close)
         return server.url
 
+    def _open_view(self) -> LiveView | None:
+        if not self._config.web.enabled:
+            return None
+        view = LiveView(answering_address(self._config.web.host))
+        self._closing.callback(view.close)
+        return view
+
     def _open_web(self) -> OpenWeb | None:
         if not self._config.web.enabled:
             return None
         from stream.web.open import open_web  # the server's packages, for those who want one
 
+        policy = self._config.scoring.policy(self._parts.model.spec)
         services = WebServices(
             self._streams,
             self._hub,
@@ -304,6 +325,8 @@ class _Run:
             engines=lambda: engine_facts(self._parts, self._facts, self._runtime_change),
             board=self._board,
             evidence=self._config.evidence.folder,
+            video=self._view,
+            thresholds=(policy.real_at, policy.fake_at),
         )
         opened = open_web(self._config.web, services)
         self._closing.callback(opened.close)
@@ -336,6 +359,7 @@ class _Run:
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
             keeper=self._keeper,
+            viewers=self._view,
         )
         return LiveStreams(self._config, shared)
 
