@@ -221,6 +221,13 @@ def _positive_int(text: str) -> int:
     return value
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
+    return value
+
+
 def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "import",
@@ -311,6 +318,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="watch a made-up RTSP camera whose second half is a face swap")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: %(default)s)")
+    parser.add_argument("--page", action="store_true", help="show the camera on the live page, until Ctrl-C")
+    parser.add_argument("--port", type=_port, default=8080, help="of the page (default: %(default)s; 0: a free one)")
     parser.set_defaults(run=_demo)
 
 
@@ -609,6 +618,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if options.page:
+        from stream.demo.page import run_page
+
+        with _stopping_on_signals() as stop:
+            return run_page(options.folder, stop=stop, port=options.port).exit_code
     from stream.demo.run import run_demo
 
     return run_demo(options.folder)
