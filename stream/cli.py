@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
+        _add_web,
         _add_alerts,
         _add_purge,
         _add_verify,
@@ -137,12 +138,31 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
         action=argparse.BooleanOptionalAction,
         help="insist on a window, or open none (default: a window where there is a display)",
     )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        const=(None, None),
+        type=_web_address,
+        metavar="HOST:PORT",
+        help="a live page of all streams and an API (default 127.0.0.1:8080; put sources before it)",
+    )
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
     parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
     _add_source_options(parser)
     _add_detector_options(parser)
     parser.set_defaults(run=_watch)
+
+
+def _web_address(text: str) -> tuple[str | None, int | None]:
+    from stream.config_web import host_and_port
+
+    try:
+        return host_and_port(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no address such as 127.0.0.1:8080: sources belong before --web"
+        ) from None
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +230,13 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
     return value
 
 
@@ -303,6 +330,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="watch a made-up RTSP camera whose second half is a face swap")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: %(default)s)")
+    parser.add_argument("--page", action="store_true", help="show the camera on the live page, until Ctrl-C")
+    parser.add_argument("--port", type=_port, default=8080, help="of the page (default: %(default)s; 0: a free one)")
     parser.set_defaults(run=_demo)
 
 
@@ -341,6 +370,24 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check = actions.add_parser("check", help="read a file and say what is wrong with it")
     check.add_argument("file", type=Path)
     check.set_defaults(run=_config_check)
+
+
+def _add_web(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("web", help="who may use the live page").add_subparsers(required=True)
+    user = actions.add_parser(
+        "user",
+        help="add or change a user of the live page, or remove one",
+        description="Add a user, or change one's password, token or role. The password is asked for, or read from "
+        "standard input; the file keeps only what it is checked against.",
+    )
+    user.add_argument("name", metavar="NAME")
+    user.add_argument("--users", type=Path, required=True, metavar="FILE", help="the file that web.users names")
+    user.add_argument("--role", choices=("viewer", "operator", "admin"), help="needed for a new user")
+    what = user.add_mutually_exclusive_group()
+    what.add_argument("--token", action="store_true", help="make a token for a program, in place of a password")
+    what.add_argument("--keep-password", action="store_true", help="change the role only")
+    what.add_argument("--remove", action="store_true", help="this user may log in no more")
+    user.set_defaults(run=_web_user)
 
 
 def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -416,6 +463,8 @@ def _say_where(started: Started) -> None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
     if started.log:
         print(f"log: {started.log}", file=sys.stderr)
+    if started.page_url is not None:
+        print(f"page {started.page_url}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
 
@@ -581,6 +630,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if options.page:
+        from stream.demo.page import run_page
+
+        with _stopping_on_signals() as stop:
+            return run_page(options.folder, stop=stop, port=options.port).exit_code
     from stream.demo.run import run_demo
 
     return run_demo(options.folder)
@@ -613,6 +667,34 @@ def _config_check(options: argparse.Namespace) -> int:
         return max(_complain(problem, error.exit_code) for problem in error.problems)
     print("\n".join(lines))
     return 0
+
+
+def _web_user(options: argparse.Namespace) -> int:
+    from stream.web.users import changed_user, new_token, removed_user
+
+    if options.remove:
+        removed_user(options.users, options.name)
+        print(f"removed  {options.name}")
+        return 0
+    token = new_token() if options.token else None
+    password = None if options.token or options.keep_password else _asked_password(options.name)
+    user = changed_user(options.users, options.name, options.role, password=password, token=token)
+    print(f"written  {user.name}, {user.role.word}, to {options.users}")
+    if token is not None:
+        print(f"token    {token}\nit is not shown again; send it as `Authorization: Bearer TOKEN`")
+    return 0
+
+
+def _asked_password(name: str) -> str:
+    """Twice without an echo, or the first line of what is piped in."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"password for {name}: ")
+    if getpass.getpass("once more: ") != password:
+        raise UsageError("the two differ: try again")
+    return password
 
 
 def _alerts_test(options: argparse.Namespace) -> int:

@@ -55,6 +55,11 @@ PROBABILITIES = tuple(step / 10 for step in range(1, 11))
 CANARY_CLIPS = ("genuine", "swapped")
 RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+WEB_CODES = (
+    "200", "201", "204", "206", "304", "400", "401", "403", "404", "405", "408", "409", "413", "415", "416", "422",
+    "429", "500", "503",
+)  # fmt: skip
+"""Of answers; others are counted as ``other``."""
 
 _no_created_series: Callable[[], None] = disable_created_metrics
 """The library's own function has no types."""
@@ -84,6 +89,7 @@ class Metrics:
         self._add_face_series()
         self._add_sampling_series()
         self._add_inference_series()
+        self._add_web_series()
         self._add_alert_series()
         self._add_evidence_series()
         self._add_process_series()
@@ -190,6 +196,13 @@ class Metrics:
         ok.set(is_right)
         for clip in CANARY_CLIPS:
             said.labels(clip).set(probabilities.get(clip, math.nan))
+
+    def web_clients(self, count: int) -> None:
+        """Viewers of live videos and listeners to events, now."""
+        self._web_clients.set(count)
+
+    def web_answered(self, status: int) -> None:
+        self._web_requests.labels(_one_of(str(status), WEB_CODES)).inc()
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -390,6 +403,15 @@ class Metrics:
         self._evidence_failures = Counter(
             "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
+
+    def _add_web_series(self) -> None:
+        self._web_clients = Gauge(
+            "unmask_web_clients", "Viewers of live videos and listeners to events", registry=self.registry
+        )
+        self._web_requests = Counter(
+            "unmask_web_requests", "Requests the web page and its API have answered", ["code"], registry=self.registry
+        )
+        _start(self._web_requests, [(code,) for code in WEB_CODES])
 
     def _add_process_series(self) -> None:
         info = Gauge(
