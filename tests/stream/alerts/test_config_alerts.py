@@ -159,7 +159,8 @@ def test_names_must_differ_and_a_sink_is_called_by_its_kind(tmp_path: Path) -> N
 
 def test_a_spool_may_be_named_by_its_folder_alone() -> None:
     assert AlertsConfig.model_validate({"spool": "here"}).spool.folder == Path("here")
-    assert AlertsConfig.model_validate({"spool": {"folder": "here", "messages": 50}}).spool.messages == 50
+    spool = AlertsConfig.model_validate({"spool": {"messages": 50, "bytes": "1MiB"}}).spool
+    assert (spool.folder, spool.messages, spool.bytes) == (Path("unmask-alerts"), 50, 2**20)
 
 
 def test_ports_follow_from_how_a_connection_is_kept_safe() -> None:

@@ -218,6 +218,7 @@ def test_a_full_disk_is_said_and_the_message_waits_in_memory(
         with monkeypatch.context() as patch:
             patch.setattr(spool_module.os, "fsync", full)
             spool.add(alert_of("b"))
+        assert not [path for path in files_in(tmp_path) if "b-firing" in path.name], "room that is needed"
         spool.add(alert_of("c"))
         assert "No space left on device" in caplog.text
         assert taken(spool) == ["a-firing", "b-firing", "c-firing"]
