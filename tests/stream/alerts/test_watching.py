@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stream.alerts.receivers import WebReceiver, wait_until
+from tests.stream.alerts.receivers import WebReceiver, free_port, wait_until
 from tests.stream.sources.video_parts import need_gst
 
 need_gst()
 
 from bench.faulty_camera import FaultyCamera, picture  # noqa: E402
 from stream.alerts.senders.webhook import signature_of  # noqa: E402
+from stream.config import StreamConfig  # noqa: E402
 from stream.evidence.verify import verify  # noqa: E402
-from tests.stream.faults.rig import CAMERA, camera_at, watching  # noqa: E402
+from tests.stream.faults.rig import CAMERA, beside, camera_at, watching  # noqa: E402
 from tests.stream.test_watch_process import QUIET, Unmask  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
@@ -104,6 +106,22 @@ def test_a_watch_that_ends_resolves_what_fires_and_says_so(
         wait_until(lambda: ids(receiver, "swapped", "firing"), "the fake face")
     check_all_resolved(receiver)
     assert "was still so when the watch ended" in receiver.posts[-1].json["message"]
+
+
+def test_a_stream_that_comes_is_judged_and_one_that_goes_resolves(
+    receiver: WebReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", "x")
+    with watching(beside(), alerts=alerts_to(receiver, tmp_path, DOWN)) as run:
+        assert run.started is not None
+        run.started.streams.add(StreamConfig(name="yard", source=f"rtsp://127.0.0.1:{free_port()}/none"))
+        wait_until(lambda: receiver.posts, "the alert")
+        run.started.streams.remove("yard")
+        wait_until(lambda: ids(receiver, "down", "resolved"), "its end")
+    check_all_resolved(receiver)
+    assert {post.json["stream"] for post in receiver.posts} == {"yard"}
+    assert ": is no longer watched, " in receiver.posts[1].json["message"]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("alerts")]
 
 
 def test_a_watch_that_is_killed_is_spoken_for_by_the_next_one(
