@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engines.catalog import BACKBONE_FILE, DEFAULT_MODEL, LoadedModel, graph_of, model_folder, open_model
-from engines.cuda.choice import preprocessor_for
-from engines.cuda.ports import Preprocessor
 from engines.engine_choice import AUTO, open_fastest
 from engines.errors import EngineError, RuntimeMissingError
 from engines.runtime.ports import Backend
@@ -22,10 +20,11 @@ from stream.errors import ModelError, UsageError
 from stream.faces.open import open_detector
 from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
+from stream.gpu_preparation import GpuPreparation
 from stream.hot_start import HotStart
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
-from stream.ports import FaceDetector, Observer
+from stream.ports import FaceDetector, Observer, Witness
 from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import CalmPolicy, Limits, Priority, StreamPlan, longest_stride
 from stream.scheduling.scheduler import SchedulingPolicy
@@ -57,14 +56,14 @@ class Parts:
     model: LoadedModel
     detector: FaceDetector
     scorer: ModelScorer
-    preprocessor: Preprocessor | None = None
-    """Where the backbone reads the GPU's memory."""
+    preparation: GpuPreparation | None = None
+    """Of frames on the GPU, where the backbone reads its memory."""
     backbone: SwappableBackend | None = None
     """The model's, where its runtime can change while it runs."""
 
     def close(self) -> None:
-        if self.preprocessor is not None:
-            self.preprocessor.close()
+        if self.preparation is not None:
+            self.preparation.close()
         self.model.close()
 
 
@@ -83,10 +82,8 @@ def open_parts(
 
     def changed(change: RuntimeChange) -> None:
         _log_change(change)
-        if change.reason == "failed":  # whatever was prepared on the GPU may be lost with it
-            scorer.prepare_on(None)
-            detector.prepare_on(None)
         on_change(change)
+        preparation.follow()
 
     count = _threads(config, threads)
     try:
@@ -104,17 +101,16 @@ def open_parts(
         )
     except EngineError as error:
         raise ModelError(str(error)) from error
-    preprocessor = preprocessor_for(model.backbone)
-    scorer.prepare_on(preprocessor)
-    detector.prepare_on(preprocessor)
-    return Parts(model, detector, scorer, preprocessor, backbone)
+    preparation = GpuPreparation(model.backbone, (scorer, detector))
+    preparation.follow()
+    return Parts(model, detector, scorer, preparation, backbone)
 
 
 def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
     """What builds this model's engines in the background; None where that is not wanted."""
     if config.model.build == "off" or parts.backbone is None:
         return None
-    name, spec, count = _model_name(config), parts.model.spec, _threads(config, None)
+    name, spec, count = model_name(config), parts.model.spec, _threads(config, None)
     graph = graph_of(spec, model_folder(name), BACKBONE_FILE)
     backend = config.model.backend
     wanted = () if backend == AUTO else ("--runtime", backend)
@@ -126,7 +122,8 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
     )
 
 
-def _model_name(config: AppConfig) -> str:
+def model_name(config: AppConfig) -> str:
+    """Its name in the catalog, or its folder."""
     return str(config.model.folder or config.model.name or DEFAULT_MODEL)
 
 
@@ -136,7 +133,7 @@ def _threads(config: AppConfig, threads: int | None) -> int:
 
 def _open_model(config: AppConfig, threads: int) -> LoadedModel:
     """Where engines are built while it runs, one that is still missing is no hindrance."""
-    name, backend = _model_name(config), config.model.backend
+    name, backend = model_name(config), config.model.backend
     try:
         return open_model(name, backend=backend, threads=threads)
     except RuntimeMissingError as error:
@@ -151,7 +148,7 @@ def _swappable(
     config: AppConfig, model: LoadedModel, threads: int, on_change: Callable[[RuntimeChange], None]
 ) -> SwappableBackend:
     """The backbone, which falls back to its graph on ONNX Runtime's CPU."""
-    path = model_folder(_model_name(config)) / BACKBONE_FILE
+    path = model_folder(model_name(config)) / BACKBONE_FILE
     fallback = Fallback(ALWAYS, lambda: runtime(ALWAYS).open_graph(path, threads=threads))
     return SwappableBackend(
         model.backbone,
@@ -170,7 +167,9 @@ def _log_change(change: RuntimeChange) -> None:
         log.info("%s changes from %s to %s (%s)", change.model, change.before, change.after, change.detail)
 
 
-def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts) -> Analyzer:
+def build_analyzer(
+    config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts, witness: Witness | None = None
+) -> Analyzer:
     return Analyzer(
         parts.detector,
         parts.scorer,
@@ -179,6 +178,8 @@ def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: S
         detect_period_s=1 / config.detector.rate_hz,
         quality=quality_limits(config.quality),
         scheduling=scheduling_policy(config, parts.model.spec),
+        before_step=(lambda: None) if parts.preparation is None else parts.preparation.settle,
+        witness=witness,
     )
 
 
