@@ -35,6 +35,8 @@ OnStage = Callable[[Stage, float], None]
 """Told a stage and its share that is done, 0-1."""
 NEED_MANIFESTS = ("tensorrt", "tensorrt-rtx")
 """Runtimes that open a file only by its manifest, which an engine under proof has not got yet."""
+KEY_OPTIONS = ("workspace", "calibration", "promise", "size")
+"""Options that tell engines apart, and are not the runtime's own."""
 _ADVICE = {
     "sanitise": "export the model again",
     "precision": "take --precision fp32",
@@ -104,8 +106,8 @@ def _made(
 
 
 def _request(job: BuildJob, on_share: Callable[[float], None]) -> BuildRequest:
-    key, others = job.key, ("workspace", "calibration", "promise")  # of the key, not of the runtime
-    options = {name: value for name, value in job.options.items() if name not in others}
+    key = job.key
+    options = {name: value for name, value in job.options.items() if name not in KEY_OPTIONS}
     return BuildRequest(key.precision, key.batches, job.workspace_bytes, options, lambda _, share: on_share(share))
 
 
