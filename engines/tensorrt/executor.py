@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from traceback import clear_frames
 
 import numpy as np
 
@@ -201,6 +202,8 @@ def _land(flying: deque[_Flight], idle: deque[BufferSet]) -> None:
 def _fail(call: _Call, error: Exception) -> None:
     if call.future.done():
         return
+    for one in (error, error.__cause__):  # frames hold streams and memory, which must go before their context does
+        clear_frames(one.__traceback__ if one is not None else None)
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     told = error if isinstance(error, InferenceError) else InferenceError(f"the GPU failed: {line}; check nvidia-smi")
     call.future.set_exception(told)
