@@ -13,8 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from engines.runtime.swappable import RuntimeChange
+from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.evidence.ports import EvidenceTaker
+from stream.evidence_parts import open_evidence
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -48,6 +51,8 @@ class Started:
     """What scores faces, on which runtime, and why on that one: one line."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
+    evidence: EvidenceTaker | None = None
+    """What keeps evidence of alerts; None when nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,10 @@ class _Run:
         self._wake = threading.Event()
         check_request(config)
         self._parts = parts or self._open_parts()
-        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
-        self._sinks = [*sinks, *self._json_lines()]
+        self._keeper = open_evidence(config, self._parts, self._metrics, closing)
+        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
+        self._alerts = self._open_alerts()
+        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else []), self._alerts.sink]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -133,11 +140,13 @@ class _Run:
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
-        return Started(self._metrics_url, tuple(url for url in urls if url is not None), model, self._streams)
+        served = tuple(url for url in urls if url is not None)
+        return Started(self._metrics_url, served, model, self._streams, self._keeper)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
+        self._alerts.start(lambda: {stream.name: stream.state for stream in self._streams.list()})
         self._runner.start()
         self._build_engines()
 
@@ -205,6 +214,18 @@ class _Run:
         self._closing.callback(sink.close)
         return [sink]
 
+    def _open_alerts(self) -> OpenAlerts:
+        opened = open_alerts(
+            self._config.alerts,
+            self._metrics,
+            streams=[stream.name for stream in self._config.streams],
+            evidence=self._keeper,
+        )
+        if self._keeper is not None:
+            opened.subscribe(self._keeper)
+        self._closing.callback(opened.close)
+        return opened
+
     def _serve_metrics(self) -> str | None:
         model = self._parts.model
         self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
@@ -243,6 +264,7 @@ class _Run:
             on_lost=self._lose_output,
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
+            keeper=self._keeper,
         )
         return LiveStreams(self._config, shared)
 

@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
+        _add_alerts,
+        _add_purge,
     ):
         add(commands)
     return parser
@@ -139,7 +141,7 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="model that scores faces (default lite0-gru)")
     parser.add_argument("--detector", choices=("centerface", "scrfd", "yunet"), help="face detector")
     parser.add_argument("--detector-weights", type=Path, metavar="FILE.onnx", help="weights for scrfd or yunet")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default: half the cores)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default 0: half the cores)")
 
 
 def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -327,6 +329,30 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(run=_config_check)
 
 
+def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("alerts", help="try the way that alerts take").add_subparsers(required=True)
+    test = actions.add_parser("test", help="send a test alert to each sink of a file and say whether it arrived")
+    test.add_argument("--config", type=Path, required=True, metavar="FILE", help="a file with an alerts section")
+    test.set_defaults(run=_alerts_test)
+
+
+def _add_purge(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "purge",
+        help="delete kept evidence of alerts",
+        description="Delete evidence of alerts, all of which the choices hold; what is deleted is told and recorded.",
+    )
+    parser.add_argument("--older-than", type=_positive, metavar="DAYS", help="of alerts that fired longer ago")
+    parser.add_argument("--stream", metavar="NAME", help="of this stream")
+    parser.add_argument("--alert", metavar="ID", help="of this alert: its id, or its folder's name")
+    parser.add_argument("--all", action="store_true", dest="takes_all", help="everything")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the evidence folder")
+    where.add_argument("--folder", type=Path, metavar="DIR", help="the evidence folder itself")
+    parser.set_defaults(run=_purge)
+
+
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
 
 
@@ -410,6 +436,28 @@ def _reading_again_on_hangup(reload: Reload | None, stop: threading.Event) -> It
         yield
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def _purge(options: argparse.Namespace) -> int:
+    import time
+
+    from stream.evidence.purge import lines_of, purge
+    from stream.evidence.retention import Wish, no_record
+
+    root = options.folder or _evidence_folder(options.config)
+    wish = Wish(options.older_than, options.stream, options.alert, options.takes_all)
+    folders = purge(root, wish, time.time(), no_record, is_rehearsal=options.dry_run)
+    print("\n".join(lines_of(folders, is_rehearsal=options.dry_run)))
+    return 0
+
+
+def _evidence_folder(file: Path) -> Path:
+    from stream.config import load_config
+
+    folder = load_config(file).evidence.folder
+    if folder is None:
+        raise UsageError(f"{file} keeps no evidence: set evidence.folder, or give --folder")
+    return folder
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -536,3 +584,19 @@ def _config_check(options: argparse.Namespace) -> int:
         return max(_complain(problem, error.exit_code) for problem in error.problems)
     print("\n".join(lines))
     return 0
+
+
+def _alerts_test(options: argparse.Namespace) -> int:
+    """The exit code is 1 when it did not reach every sink."""
+    from stream.alerts.trial import try_sink
+    from stream.config import load_config
+
+    sinks = load_config(options.config).alerts.to
+    if not sinks:
+        raise UsageError(f"{options.config} names no sinks: list them under alerts.to (docs/alerts.md)")
+    problems = 0
+    for sink in sinks:
+        problem = try_sink(sink)
+        problems += problem is not None
+        print(f"{sink.name} ({sink.kind}): {'arrived' if problem is None else problem}", flush=True)
+    return 1 if problems else 0

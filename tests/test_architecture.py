@@ -121,13 +121,21 @@ DOORS: dict[str, set[str]] = {
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
-    "stream.alerts": VALUES | {"stream.alerts.alert"},
-    "stream.evidence": VALUES | {"stream.alerts.alert"},
+    "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
+    "stream.evidence": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.gst",
+        "stream.overlay",
+    }
+    | VALUES,
     "stream.web": VALUES | {"stream.alerts.alert"},
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
-    "stream.metrics": VALUES | {"stream.scheduling"},
     "stream.gpu_preparation": {"engines.cuda", "engines.errors", "engines.runtime.ports"},
+    "stream.metrics": VALUES | {"stream.alerts.alert", "stream.scheduling"},
     "stream.hot_start": {"engines.engine_choice", "engines.errors", "engines.runtime", "engines.runtime.ports"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),
@@ -142,7 +150,18 @@ DOORS: dict[str, set[str]] = {
     "stream.engine_wish": {"engines.spec", "engines.store"},
     "stream.engine_table": {"engines.store"},
     "stream.config_file": {"stream.errors"},
-    "stream.config": {"engines.spec", "stream.config_file", "stream.errors", "stream.scoring"},
+    "stream.config_section": {"stream.errors"},
+    "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
+    "stream.config_evidence": set(),
+    "stream.config": {
+        "engines.spec",
+        "stream.config_alerts",
+        "stream.config_evidence",
+        "stream.config_file",
+        "stream.config_section",
+        "stream.errors",
+        "stream.scoring",
+    },
 }
 """What each room may import of ours. Rooms that compose (below) may import any room that does not compose."""
 
@@ -158,6 +177,7 @@ COMPOSERS = [
     "stream.dataset",
     "stream.evaluation",
     "stream.live_streams",
+    "stream.evidence_parts",
     "stream.reload",
     "stream.app",
     "stream.demo",
@@ -170,6 +190,7 @@ COMPOSERS = [
 OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
+    "paho": {"stream.alerts"},
     "torch": {
         "engines.models",
         "engines.training",
@@ -192,6 +213,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
         "engines.preprocess",
         "engines.training",
+        "stream.evidence",
         "stream.faces",
         "stream.overlay",
         "stream.wall",
@@ -214,7 +236,14 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.benchmark", "stream.hot_start", "stream.cli", "stream.gst.camera", "stream.gst.camera_fleet"},
+    "signal": {
+        "stream.alerts",
+        "stream.benchmark",
+        "stream.hot_start",
+        "stream.cli",
+        "stream.gst.camera",
+        "stream.gst.camera_fleet",
+    },
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
@@ -233,6 +262,8 @@ QUIET = (
     "stream.overlay",
     "stream.ports",
     "stream.scheduling",
+    "stream.alerts.rule_book",
+    "stream.alerts.rules",
     "stream.scoring",
     "stream.sources.uri",
     "stream.types",
