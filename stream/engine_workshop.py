@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from engines.catalog import BACKBONE_FILE, HEAD_FILE
+from engines.catalog import BACKBONE_FILE, CHECKPOINT_FILE, HEAD_FILE
 from engines.compile.build import OnStage, batch_of, build, proven
 from engines.compile.jobs import BuildJob, Subject
 from engines.compile.timing import timed_in_turns
@@ -32,8 +32,6 @@ from stream.faces.open import network_named
 DETECTOR_WH = (320, 192)
 """Size of the pictures that face detectors are judged on: what a 720p frame is reduced to."""
 CALIBRATION_BATCH = 8
-CHECKPOINT_FILE = "checkpoint.safetensors"
-"""As ``engines.export.package`` writes it beside the graphs."""
 
 
 def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) -> Manifest:
