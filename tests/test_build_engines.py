@@ -67,6 +67,8 @@ def test_it_builds_both_graphs_with_their_manifests(
         assert [timing["batch"] for timing in manifest["timings"]] == [1, 2]
         assert all(timing["p95_ms"] >= timing["p50_ms"] > 0 for timing in manifest["timings"])
         assert manifest["promise"]["pixels"]["size"] == 8
+        assert {"unmask", "onnx", "onnxruntime", "precision"} <= set(manifest["toolchain"])
+        assert manifest["toolchain"]["precision"] == "fp32 v1: the float32 graph"
     assert len(engines(root)) == 2
 
 

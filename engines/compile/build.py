@@ -11,10 +11,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import onnx
 
 from engines.catalog import CATALOG
 from engines.compile.builders import builder_for
@@ -24,11 +26,11 @@ from engines.compile.request import BuildRequest, BuiltFiles
 from engines.compile.timing import timed
 from engines.errors import BuildError, EngineError, InferenceError
 from engines.export.parity import compare, limit_of
-from engines.export.precision import with_precision
+from engines.export.precision import recipe_of, with_precision
 from engines.export.sanitise import sanitised
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
-from engines.store import Manifest, Parity, Timing, engine_folder, sha256_of, write_manifest
+from engines.store import Manifest, Parity, Precision, Timing, engine_folder, sha256_of, write_manifest
 
 Stage = Literal["export", "sanitise", "precision", "build", "parity", "benchmark"]
 OnStage = Callable[[Stage, float], None]
@@ -127,9 +129,18 @@ def _manifest(
         outputs=engine.outputs,
         parity=parity,
         timings=timings,
-        toolchain=files.toolchain,
+        toolchain={**_made_by(job.key.precision), **files.toolchain},
         promise=job.subject.promise,
     )
+
+
+def _made_by(precision: Precision) -> dict[str, str]:
+    """This tool, what it made the graph with, and how."""
+    try:
+        tool = version("unmask")
+    except PackageNotFoundError:  # a checkout that nobody installed
+        tool = "unknown"
+    return {"unmask": tool, "onnx": onnx.__version__, "precision": recipe_of(precision)}
 
 
 @contextmanager

@@ -5,12 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.stream.sources.video_parts import CameraProcess, clip, encoded, need_gst, play, wait_until
+from tests.stream.sources.video_parts import (
+    CameraProcess,
+    clip,
+    encoded,
+    need_gst,
+    play,
+    refusal_of_a_wrong_path,
+    wait_until,
+)
 
 need_gst()
 
 from stream.errors import OutputError, SourceError, UsageError  # noqa: E402
-from stream.gst.camera import CameraOptions, Gst, RtspCamera, main  # noqa: E402
+from stream.gst.camera import CameraOptions, RtspCamera, main  # noqa: E402
 from stream.gst.faults import END, Fault  # noqa: E402
 from stream.gst.launch import source_launch  # noqa: E402
 from stream.gst.session import GstSession, element_exists  # noqa: E402
@@ -92,9 +100,8 @@ def test_a_camera_with_a_password_wants_it() -> None:
 
 
 def test_another_path_is_not_found() -> None:
-    """GStreamer's server of 1.20 answers 401 where later ones answer 404."""
     with RtspCamera(None) as camera, Viewer(camera.url + "-elsewhere") as viewer:
-        assert viewer.fault().reason == ("not_found" if Gst.version() >= (1, 22) else "unauthorized")
+        assert viewer.fault().reason == refusal_of_a_wrong_path()
 
 
 def test_a_closed_camera_refuses() -> None:
