@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from engines.runtime.swappable import RuntimeChange
+from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.evidence.ports import EvidenceTaker
@@ -125,7 +126,8 @@ class _Run:
         self._parts = parts or self._open_parts()
         self._keeper = open_evidence(config, self._parts, self._metrics, closing)
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
-        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else [])]
+        self._alerts = self._open_alerts()
+        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else []), self._alerts.sink]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -144,6 +146,7 @@ class _Run:
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
+        self._alerts.start(lambda: {stream.name: stream.state for stream in self._streams.list()})
         self._runner.start()
         self._build_engines()
 
@@ -210,6 +213,14 @@ class _Run:
         sink = JsonLinesSink(self._config.scores)
         self._closing.callback(sink.close)
         return [sink]
+
+    def _open_alerts(self) -> OpenAlerts:
+        names = [stream.name for stream in self._config.streams]
+        opened = open_alerts(self._config.alerts, self._metrics, streams=names, evidence=self._keeper)
+        self._closing.callback(opened.close)
+        if self._keeper is not None:
+            opened.subscribe(self._keeper)
+        return opened
 
     def _serve_metrics(self) -> str | None:
         model = self._parts.model

@@ -64,7 +64,13 @@ DOORS: dict[str, set[str]] = {
         "engines.tensorrt",
     },
     "engines.compile.request": {"engines.store"},
-    "engines.engine_choice": {"engines.errors", "engines.runtime", "engines.runtime.ports", "engines.store"},
+    "engines.engine_choice": {
+        "engines.errors",
+        "engines.runtime",
+        "engines.runtime.ports",
+        "engines.store",
+        "engines.tensorrt",
+    },
     "engines.compile": TENSORS
     | {"engines.catalog", "engines.compile.request", "engines.engine_choice", "engines.export", "engines.store"},
     "engines.tensorrt": {"engines.compile.request", "engines.errors", "engines.runtime.ports", "engines.store"},
@@ -115,7 +121,7 @@ DOORS: dict[str, set[str]] = {
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
-    "stream.alerts": VALUES | {"stream.alerts.alert"},
+    "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
     "stream.evidence": {
         "engines.errors",
         "engines.preprocess",
@@ -128,7 +134,8 @@ DOORS: dict[str, set[str]] = {
     "stream.web": VALUES | {"stream.alerts.alert"},
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
-    "stream.metrics": VALUES | {"stream.scheduling"},
+    "stream.gpu_preparation": {"engines.cuda", "engines.errors", "engines.runtime.ports"},
+    "stream.metrics": VALUES | {"stream.alerts.alert", "stream.scheduling"},
     "stream.hot_start": {"engines.engine_choice", "engines.errors", "engines.runtime", "engines.runtime.ports"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),
@@ -143,11 +150,15 @@ DOORS: dict[str, set[str]] = {
     "stream.engine_wish": {"engines.spec", "engines.store"},
     "stream.engine_table": {"engines.store"},
     "stream.config_file": {"stream.errors"},
-    "stream.config_evidence": set(),
+    "stream.config_section": {"stream.errors"},
+    "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
+    "stream.config_evidence": {"stream.config_section"},
     "stream.config": {
         "engines.spec",
+        "stream.config_alerts",
         "stream.config_evidence",
         "stream.config_file",
+        "stream.config_section",
         "stream.errors",
         "stream.scoring",
     },
@@ -158,6 +169,8 @@ COMPOSERS = [
     "stream.watch_options",
     "stream.parts",
     "stream.engine_workshop",
+    "stream.engine_sources",
+    "stream.engine_check",
     "stream.engine_builds",
     "build_engines",
     "stream.score",
@@ -177,6 +190,7 @@ COMPOSERS = [
 OWNERS: dict[str, set[str]] = {
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
+    "paho": {"stream.alerts"},
     "torch": {
         "engines.models",
         "engines.training",
@@ -222,7 +236,14 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
     }
     | {"stream.gst.camera"},
-    "signal": {"stream.benchmark", "stream.hot_start", "stream.cli", "stream.gst.camera", "stream.gst.camera_fleet"},
+    "signal": {
+        "stream.alerts",
+        "stream.benchmark",
+        "stream.hot_start",
+        "stream.cli",
+        "stream.gst.camera",
+        "stream.gst.camera_fleet",
+    },
 }
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
@@ -241,6 +262,8 @@ QUIET = (
     "stream.overlay",
     "stream.ports",
     "stream.scheduling",
+    "stream.alerts.rule_book",
+    "stream.alerts.rules",
     "stream.scoring",
     "stream.sources.uri",
     "stream.types",

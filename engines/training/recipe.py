@@ -158,9 +158,6 @@ class HeadRecipe(_Value):
     val_clips: int = Field(default=1600, gt=1)
     rendered: int = Field(default=8, gt=0, le=20)
     """Slots rendered of each clip."""
-    memory: float = 2.0
-    """Where the GRU's update gates begin, as a logit: 2 keeps 88 % of the state a step, -1 keeps 27 %. A long memory
-    makes a window's score depend on how many samples it holds; the fit shortens and lengthens it."""
     directions: int = Field(default=2, ge=0)
     """Directions of feature space that the head is fitted on; 0: all features as they are, from random weights."""
     kind: OptimiserKind = "adamw"

@@ -82,10 +82,20 @@ def test_before_any_step_the_head_ranks_as_the_mean_logit_does() -> None:
     torch.manual_seed(0)
     clips = clips_of(300, 2)
     directions, small = directions_of(clips), GruHead(4).eval()
-    start_as_running_mean(small, 2.0)
+    start_as_running_mean(small)
     projected, mask = windows(clips, directions.project(clips.features))
     means = mean_logits(clips, fill_slots(np.random.default_rng(0), clips, WINDOW_SLOTS), mask)
-    assert np.corrcoef(head_logits(small, projected, mask), means)[0, 1] > 0.7
+    assert np.corrcoef(head_logits(small, projected, mask), means)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 11, 20])
+def test_before_any_step_the_first_layer_holds_the_mean_of_as_many_samples_as_there_were(samples: int) -> None:
+    head = GruHead(1).eval()
+    start_as_running_mean(head)
+    seen = torch.from_numpy(np.random.default_rng(samples).normal(0.3, 1, (1, samples, 1)).astype(np.float32))
+    state = head.gru1(seen, torch.ones(1, samples, 1))[0, -1, :3]
+    means = [float(torch.tanh(seen - threshold).mean()) for threshold in (-1.0, 0.0, 1.0)]
+    assert state.tolist() == pytest.approx(means, abs=0.05)
 
 
 def test_the_fitted_head_is_no_worse_than_the_mean_on_clips_it_never_saw() -> None:
