@@ -185,6 +185,28 @@ def test_a_camera_that_was_lost_still_gives_a_clip(tmp_path: Path) -> None:
     assert manifest["clip"]["ended_at"] < manifest["alert"]["began_at"]
 
 
+def test_a_rule_that_fires_leaves_evidence_of_its_face(tmp_path: Path) -> None:
+    root, stop = tmp_path / "kept", threading.Event()
+
+    def await_evidence(_: Started) -> None:
+        def look() -> None:
+            while not [path for path in root.iterdir() if not path.name.startswith(".")]:
+                time.sleep(0.05)
+            stop.set()
+
+        threading.Thread(target=look, daemon=True).start()
+
+    with RtspCamera(None) as camera:
+        rules = {"rules": [{"name": "fake-face", "kind": "fake", "for_s": 0.4}]}
+        asked = AppConfig.model_validate({**config(root, camera.url).model_dump(), "alerts": rules})
+        watch(asked, parts=parts(), stop=stop, on_started=await_evidence)
+    [folder] = root.iterdir()
+    manifest = manifest_of(folder)
+    assert (manifest["alert"]["rule"], manifest["alert"]["stream"]) == ("fake-face", "lobby")
+    assert manifest["alert"]["evidence"] == folder.name
+    assert {"snapshot", "face", "clip"} <= {file["kind"] for file in manifest["files"]}
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     started: list[Started] = []
     asked = config(tmp_path, "test").model_copy(update={"evidence": AppConfig().evidence, "duration_s": 0.5})
