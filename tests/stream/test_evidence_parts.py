@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.stream.sources.video_parts import PATIENCE_S, need_gst
 
 need_gst()
 
-from engines.catalog import LoadedModel  # noqa: E402
+from engines.catalog import SPEC_FILE, LoadedModel, model_folder, models_here  # noqa: E402
+from engines.spec import load_spec  # noqa: E402
 from stream.alerts.alert import Alert, AlertKind, AlertState, Severity  # noqa: E402
 from stream.app import Started, watch  # noqa: E402
 from stream.config import AppConfig, MetricsConfig, StreamConfig  # noqa: E402
 from stream.errors import OutputError  # noqa: E402
-from stream.evidence_parts import config_sha256  # noqa: E402
+from stream.evidence.heatmap import TimedCrop, occlusion_map  # noqa: E402
+from stream.evidence_parts import config_sha256, facts_of, own_scorer  # noqa: E402
 from stream.gst.camera import RtspCamera  # noqa: E402
-from stream.parts import Parts  # noqa: E402
+from stream.parts import Parts, open_parts  # noqa: E402
 from stream.scoring.scorer import ModelScorer  # noqa: E402
 from stream.types import FaceBox, Frame, StreamName, TrackId, Verdict  # noqa: E402
 from tests.fakes import FixedDetector, MemorySink, backbone_of, head_of, spec_of  # noqa: E402
@@ -205,6 +208,58 @@ def test_a_rule_that_fires_leaves_evidence_of_its_face(tmp_path: Path) -> None:
     assert (manifest["alert"]["rule"], manifest["alert"]["stream"]) == ("fake-face", "lobby")
     assert manifest["alert"]["evidence"] == folder.name
     assert {"snapshot", "face", "clip"} <= {file["kind"] for file in manifest["files"]}
+
+
+def test_of_a_stream_that_was_removed_nothing_is_left_to_keep(tmp_path: Path) -> None:
+    stop, names, sink = threading.Event(), list[str | None](), MemorySink()
+
+    def act(started: Started) -> None:
+        while not any(scene.faces for scene in list(sink.scenes)):
+            time.sleep(0.05)
+        started.streams.remove("lobby")
+        assert started.evidence is not None
+        names.append(started.evidence.take(alert_of()))
+        stop.set()
+
+    def on_started(started: Started) -> None:
+        threading.Thread(target=act, args=(started,), daemon=True).start()
+
+    watch(config(tmp_path, "test"), parts=parts(), sinks=[sink], stop=stop, on_started=on_started)
+    assert [file["kind"] for file in manifest_of(tmp_path / str(names[0]))["files"]] == ["timeline"]
+
+
+@pytest.mark.parametrize("name", models_here())
+def test_every_model_that_is_here_has_heat_maps_of_its_own(name: str) -> None:
+    folder = model_folder(name)
+    spec = load_spec(folder / SPEC_FILE)
+    crop = np.random.default_rng(0).integers(0, 256, (spec.pixels.size, spec.pixels.size, 3)).astype(np.uint8)
+    with own_scorer(folder, spec) as scorer:
+        heat = occlusion_map(scorer, [TimedCrop(0, crop)])
+    assert np.isfinite(heat.drops).all()
+    assert np.ptp(heat.drops) > 0
+
+
+def test_the_manifest_names_the_model_by_the_hashes_of_its_files() -> None:
+    asked = AppConfig()
+    opened = open_parts(asked)
+    folder = model_folder("lite0-gru")
+    try:
+        model = facts_of(asked, opened, folder, opened.scorer.backend_name)["model"]
+    finally:
+        opened.close()
+    assert model["name"] == "lite0-gru"
+    assert model["spec_sha256"] == hashlib.sha256((folder / SPEC_FILE).read_bytes()).hexdigest()
+    for file, digest in model["graphs"].items():
+        assert digest == hashlib.sha256((folder / file).read_bytes()).hexdigest()
+
+
+def test_a_configurations_hash_changes_with_it_and_knows_no_secrets() -> None:
+    def digest(source: str, **changes: object) -> str:
+        return config_sha256(AppConfig.model_validate({"streams": [{"source": source}], **changes}))
+
+    assert digest("rtsp://u:one@cam/a") == digest("rtsp://u:two@cam/a")
+    assert digest("rtsp://cam/a") != digest("rtsp://cam/b")
+    assert digest("test") != digest("test", evidence={"keep_days": 7})
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
