@@ -215,11 +215,15 @@ class _Run:
         return [sink]
 
     def _open_alerts(self) -> OpenAlerts:
-        names = [stream.name for stream in self._config.streams]
-        opened = open_alerts(self._config.alerts, self._metrics, streams=names, evidence=self._keeper)
-        self._closing.callback(opened.close)
+        opened = open_alerts(
+            self._config.alerts,
+            self._metrics,
+            streams=[stream.name for stream in self._config.streams],
+            evidence=self._keeper,
+        )
         if self._keeper is not None:
             opened.subscribe(self._keeper)
+        self._closing.callback(opened.close)
         return opened
 
     def _serve_metrics(self) -> str | None:

@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
-        _add_purge,
         _add_alerts,
+        _add_purge,
     ):
         add(commands)
     return parser
@@ -329,6 +329,13 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(run=_config_check)
 
 
+def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("alerts", help="try the way that alerts take").add_subparsers(required=True)
+    test = actions.add_parser("test", help="send a test alert to each sink of a file and say whether it arrived")
+    test.add_argument("--config", type=Path, required=True, metavar="FILE", help="a file with an alerts section")
+    test.set_defaults(run=_alerts_test)
+
+
 def _add_purge(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "purge",
@@ -344,13 +351,6 @@ def _add_purge(commands: Commands[argparse.ArgumentParser]) -> None:
     where.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the evidence folder")
     where.add_argument("--folder", type=Path, metavar="DIR", help="the evidence folder itself")
     parser.set_defaults(run=_purge)
-
-
-def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
-    actions = commands.add_parser("alerts", help="try the way that alerts take").add_subparsers(required=True)
-    test = actions.add_parser("test", help="send a test alert to each sink of a file and say whether it arrived")
-    test.add_argument("--config", type=Path, required=True, metavar="FILE", help="a file with an alerts section")
-    test.set_defaults(run=_alerts_test)
 
 
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.

@@ -330,8 +330,8 @@ class AppConfig(Section):
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
     retry: RetryConfig = RetryConfig()
-    evidence: EvidenceConfig = EvidenceConfig()
     alerts: AlertsConfig = AlertsConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -399,8 +399,8 @@ def check(path: Path) -> list[str]:
         *(_stream_line(config, stream) for stream in config.streams),
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
-        *_evidence_lines(config.evidence),
         *_alert_lines(config.alerts),
+        *_evidence_lines(config.evidence),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
 

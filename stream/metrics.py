@@ -81,8 +81,8 @@ class Metrics:
         self._add_face_series()
         self._add_sampling_series()
         self._add_inference_series()
-        self._add_evidence_series()
         self._add_alert_series()
+        self._add_evidence_series()
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
@@ -350,13 +350,6 @@ class Metrics:
             registry=make,
         )
 
-    def _add_evidence_series(self) -> None:
-        make = self.registry
-        self._evidence = Gauge("unmask_evidence_bytes", "What the evidence of all alerts takes on disk", registry=make)
-        self._evidence_failures = Counter(
-            "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
-        )
-
     def _add_alert_series(self) -> None:
         make, labels = self.registry, ["stream", "rule_kind"]
         self._alerts = Counter("unmask_alerts", "Alerts that fired, by what their rule looks at", labels, registry=make)
@@ -371,6 +364,13 @@ class Metrics:
         )
         self._alerts_waiting = Gauge(
             "unmask_alert_spool_messages", "Messages that wait for a sink", ["sink"], registry=make
+        )
+
+    def _add_evidence_series(self) -> None:
+        make = self.registry
+        self._evidence = Gauge("unmask_evidence_bytes", "What the evidence of all alerts takes on disk", registry=make)
+        self._evidence_failures = Counter(
+            "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
 
     def _add_process_series(self) -> None:

@@ -178,8 +178,8 @@ def build_analyzer(
         detect_period_s=1 / config.detector.rate_hz,
         quality=quality_limits(config.quality),
         scheduling=scheduling_policy(config, parts.model.spec),
-        witness=witness,
         before_step=(lambda: None) if parts.preparation is None else parts.preparation.settle,
+        witness=witness,
     )
 
 

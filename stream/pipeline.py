@@ -116,9 +116,8 @@ class Analyzer:
         clock: Clock = time.monotonic_ns,
         before_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """``witness``: sees frames and crops on the way.
-
-        ``before_step``: whoever changes the detector or the scorer does so there.
+        """``witness``: sees frames and crops on the way. ``before_step``: whoever changes the detector or the scorer
+        does so there.
         """
         self._detector = detector
         self._scorer = scorer
