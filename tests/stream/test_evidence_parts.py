@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,9 +23,12 @@ from engines.catalog import SPEC_FILE, LoadedModel, model_folder, models_here  #
 from engines.spec import load_spec  # noqa: E402
 from stream.alerts.alert import Alert, AlertKind, AlertState, Severity  # noqa: E402
 from stream.app import Started, watch  # noqa: E402
+from stream.cli import main  # noqa: E402
 from stream.config import AppConfig, MetricsConfig, StreamConfig  # noqa: E402
 from stream.errors import OutputError  # noqa: E402
+from stream.evidence.folders import kept  # noqa: E402
 from stream.evidence.heatmap import TimedCrop, occlusion_map  # noqa: E402
+from stream.evidence.verify import verify  # noqa: E402
 from stream.evidence_parts import config_sha256, facts_of, own_scorer  # noqa: E402
 from stream.gst.camera import RtspCamera  # noqa: E402
 from stream.parts import Parts, open_parts  # noqa: E402
@@ -48,6 +52,10 @@ def parts() -> Parts:
     return Parts(LoadedModel(spec, backbone, head), FixedDetector(two_faces), ModelScorer(backbone, head, spec))
 
 
+def key_of(root: Path) -> Path:
+    return root.with_name(f"{root.name}-key") / "log.pem"
+
+
 def config(root: Path, source: str, **evidence: object) -> AppConfig:
     values = {
         "streams": [StreamConfig(source=source, name="lobby")],
@@ -55,7 +63,8 @@ def config(root: Path, source: str, **evidence: object) -> AppConfig:
         "metrics": MetricsConfig(port=0),
         "quality": {"min_sharpness": 0.0, "min_brightness": 0.0},
         "duration_s": PATIENCE_S,
-        "evidence": {"folder": root, "before_s": BEFORE_S, "after_s": AFTER_S, **evidence},
+        "evidence": {"folder": root, "key": key_of(root), "before_s": BEFORE_S, "after_s": AFTER_S, **evidence},
+        "canary": {"enabled": False},
     }
     return AppConfig.model_validate(values)
 
@@ -193,7 +202,7 @@ def test_a_rule_that_fires_leaves_evidence_of_its_face(tmp_path: Path) -> None:
 
     def await_evidence(_: Started) -> None:
         def look() -> None:
-            while not [path for path in root.iterdir() if not path.name.startswith(".")]:
+            while not kept(root):
                 time.sleep(0.05)
             stop.set()
 
@@ -203,11 +212,19 @@ def test_a_rule_that_fires_leaves_evidence_of_its_face(tmp_path: Path) -> None:
         rules = {"rules": [{"name": "fake-face", "kind": "fake", "for_s": 0.4}]}
         asked = AppConfig.model_validate({**config(root, camera.url).model_dump(), "alerts": rules})
         watch(asked, parts=parts(), stop=stop, on_started=await_evidence)
-    [folder] = root.iterdir()
+    [found] = kept(root)
+    folder = root / found.name
     manifest = manifest_of(folder)
     assert (manifest["alert"]["rule"], manifest["alert"]["stream"]) == ("fake-face", "lobby")
     assert manifest["alert"]["evidence"] == folder.name
     assert {"snapshot", "face", "clip"} <= {file["kind"] for file in manifest["files"]}
+    report = verify(root)
+    assert (report.is_intact, report.evidence_folders, report.purged) == (True, 1, 0)
+    file = tmp_path / "unmask.yaml"
+    file.write_text(f"evidence: {{folder: {root}, key: {key_of(root)}}}\n")
+    assert main(["purge", "--stream", "lobby", "--config", str(file)]) == 0
+    report = verify(root)
+    assert (report.is_intact, report.evidence_folders, report.purged) == (True, 0, 1)
 
 
 def test_of_a_stream_that_was_removed_nothing_is_left_to_keep(tmp_path: Path) -> None:
@@ -272,5 +289,5 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_stops_the_start_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"evidence cannot be kept in .*: name another evidence\.folder"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
         watch(config(tmp_path / "file", "test"), parts=parts())
