@@ -29,6 +29,7 @@ from pydantic import (
 
 from engines.spec import ModelSpec
 from stream.config_alerts import AlertsConfig
+from stream.config_canary import CanaryConfig
 from stream.config_evidence import EvidenceConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.config_section import (
@@ -40,6 +41,7 @@ from stream.config_section import (
     Section,
     Text,
     UserText,
+    VariableName,
     secret_in,
     variable,
 )
@@ -47,6 +49,7 @@ from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
+from stream.sources.uri import redacted_path
 
 WALL = "wall"
 """Name and RTSP path of the picture of all streams."""
@@ -66,7 +69,7 @@ def redacted(source: str) -> str:
     """
     scheme, separator, rest = source.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
-        return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
+        return redacted_path(source)
     if re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a question mark?
         return f"{scheme}://***"
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
@@ -91,9 +94,9 @@ class StreamDefaults(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     """How RTSP sends."""
     user: UserText | None = Field(default=None, repr=False)
-    user_env: Text | None = None
+    user_env: VariableName | None = None
     """Environment variable that holds the user name."""
-    password_env: Text | None = None
+    password_env: VariableName | None = None
     """Environment variable that holds the password."""
     password_file: Path | None = None
     """File that holds the password and nothing else."""
@@ -336,6 +339,7 @@ class AppConfig(Section):
     retry: RetryConfig = RetryConfig()
     alerts: AlertsConfig = AlertsConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    canary: CanaryConfig = CanaryConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -467,7 +471,8 @@ def _plain(section: Any) -> Any:
 
 def _with_names(streams: Sequence[Any]) -> list[Any]:
     """Fill in the names that were left out."""
-    taken = {stream.get("name") for stream in streams if isinstance(stream, dict)}
+    given = [stream.get("name") for stream in streams if isinstance(stream, dict)]
+    taken = {name for name in given if isinstance(name, str)}
     named = []
     for stream in streams:
         if isinstance(stream, dict) and not stream.get("name") and isinstance(stream.get("source"), str):

@@ -158,12 +158,18 @@ class EngineAnswer(Answer):
     fallen_back: bool = Field(description="Whether it stands in for a runtime that failed.")
 
 
+class ThresholdsAnswer(Answer):
+    real_at: float = Field(description="At this fake probability and below a face is called real.")
+    fake_at: float = Field(description="At this one and above it is called fake.")
+
+
 class HealthAnswer(Answer):
     version: str
     uptime_s: float
     ready: bool
     machine: MachineAnswer
     engines: list[EngineAnswer]
+    thresholds: ThresholdsAnswer | None
     conditions: list[ConditionAnswer]
     clients: int = Field(description="Viewers of videos and listeners to events.")
 

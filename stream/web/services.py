@@ -41,6 +41,8 @@ class WebServices:
     readiness: Readiness
     engines: Callable[[], Sequence[EngineFacts]] = lambda: ()
     board: Callable[[], BoardReading | None] = lambda: None
+    thresholds: tuple[float, float] | None = None
+    """Fake probabilities: below the first a face is called real, above the second fake. None: not told."""
     video: LiveVideo | None = None
     """None: the page shows no video."""
     evidence: Path | None = None

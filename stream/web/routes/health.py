@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
 from stream.web.access import allowed_to
-from stream.web.answers import Alive, EngineAnswer, HealthAnswer, ReadyAnswer, condition_answers
+from stream.web.answers import Alive, EngineAnswer, HealthAnswer, ReadyAnswer, ThresholdsAnswer, condition_answers
 from stream.web.routes.room import GUARDED, room_of, router
 from stream.web.users import Role
 
@@ -75,6 +75,7 @@ def machine_health(request: Request) -> HealthAnswer:
             )
             for engine in services.engines()
         ],
+        thresholds=services.thresholds and _thresholds(*services.thresholds),
         conditions=condition_answers(services.readiness.conditions),
         clients=room.viewers.count,
     )
@@ -85,6 +86,10 @@ async def description(request: Request) -> dict[str, Any]:
     """This description."""
     found: dict[str, Any] = request.app.openapi()
     return found
+
+
+def _thresholds(real_at: float, fake_at: float) -> ThresholdsAnswer:
+    return ThresholdsAnswer(real_at=real_at, fake_at=fake_at)
 
 
 def _version() -> str:
