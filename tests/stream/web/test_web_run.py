@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -166,6 +167,7 @@ def test_a_run_without_a_page_loads_no_server() -> None:
 
 
 def test_its_address_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    streams: object = None
-    _say_where(Started(None, (), "m", streams, page_url="http://127.0.0.1:8080/"))  # type: ignore[arg-type]
+    facts: dict[str, object] = {field.name: None for field in fields(Started)}
+    started = Started(**{**facts, "model": "m", "restream_urls": (), "page_url": "http://127.0.0.1:8080/"})  # type: ignore[arg-type]
+    _say_where(started)
     assert "page http://127.0.0.1:8080/" in capsys.readouterr().err.splitlines()
