@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from stream.config_web import is_loopback
+from stream.config_web import is_everywhere, is_loopback
 from stream.errors import OutputError
 from stream.web.sessions import address_key
 
@@ -48,7 +48,9 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        """Where this machine is asked by its name, if it listens everywhere."""
+        name = socket.gethostname() if is_everywhere(self._host) else self._host
+        host = f"[{name}]" if ":" in name else name
         return f"{'https' if self._tls is not None else 'http'}://{host}:{self.port}/"
 
     def start(
