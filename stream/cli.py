@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from stream.reload import Reload
 
 EXIT_CODES = """exit codes:
-  0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong)
+  0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong;
+                           verify: something was changed)
   2  bad request        3  model or engine cannot be used      4  source cannot be read
   5  output cannot be written                                  6  something must be installed first
   130 interrupted (watch: by the second Ctrl-C; the first finishes every output and exits with 0)"""
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_config,
         _add_web,
         _add_alerts,
+        _add_purge,
+        _add_verify,
     ):
         add(commands)
     return parser
@@ -218,6 +221,13 @@ def _positive_int(text: str) -> int:
     return value
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
+    return value
+
+
 def _add_import(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "import",
@@ -308,6 +318,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="watch a made-up RTSP camera whose second half is a face swap")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: %(default)s)")
+    parser.add_argument("--page", action="store_true", help="show the camera on the live page, until Ctrl-C")
+    parser.add_argument("--port", type=_port, default=8080, help="of the page (default: %(default)s; 0: a free one)")
     parser.set_defaults(run=_demo)
 
 
@@ -373,6 +385,36 @@ def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
     test.set_defaults(run=_alerts_test)
 
 
+def _add_purge(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "purge",
+        help="delete kept evidence of alerts",
+        description="Delete evidence of alerts, all of which the choices hold; what is deleted is told and recorded.",
+    )
+    parser.add_argument("--older-than", type=_positive, metavar="DAYS", help="of alerts that fired longer ago")
+    parser.add_argument("--stream", metavar="NAME", help="of this stream")
+    parser.add_argument("--alert", metavar="ID", help="of this alert: its id, or its folder's name")
+    parser.add_argument("--all", action="store_true", dest="takes_all", help="everything")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the evidence folder")
+    where.add_argument("--folder", type=Path, metavar="DIR", help="the evidence folder itself")
+    parser.set_defaults(run=_purge)
+
+
+def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="whether a log and its evidence are as they were written",
+        description="Check the chain, the signatures and every file of the evidence; reads only. Exit code 1: broken.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the evidence.folder of a configuration")
+    parser.add_argument("--public-key", type=Path, metavar="FILE", help="a copy kept elsewhere of the log's public key")
+    parser.add_argument("--expect-head", metavar="HASH", help="a head kept elsewhere, which the log must still hold")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=_verify)
+
+
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
 
 
@@ -407,6 +449,8 @@ def _say_where(started: Started) -> None:
     print(f"model: {started.model}", file=sys.stderr)
     if started.metrics_url is not None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
+    if started.log:
+        print(f"log: {started.log}", file=sys.stderr)
     if started.page_url is not None:
         print(f"page {started.page_url}", file=sys.stderr)
     for url in started.restream_urls:
@@ -458,6 +502,28 @@ def _reading_again_on_hangup(reload: Reload | None, stop: threading.Event) -> It
         yield
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def _purge(options: argparse.Namespace) -> int:
+    import time
+
+    from stream.config import load_config
+    from stream.config_evidence import EvidenceConfig
+    from stream.evidence.chain import open_record
+    from stream.evidence.chain_line import LOG_FOLDER
+    from stream.evidence.purge import lines_of, purge
+    from stream.evidence.retention import Wish
+    from stream.evidence.signing import default_key_path
+
+    kept = EvidenceConfig(folder=options.folder) if options.config is None else load_config(options.config).evidence
+    root = kept.folder
+    if root is None:
+        raise UsageError(f"{options.config} keeps no evidence: set evidence.folder, or give --folder")
+    wish = Wish(options.older_than, options.stream, options.alert, options.takes_all)
+    with open_record(root / LOG_FOLDER, kept.key or default_key_path()) as record:
+        folders = purge(root, wish, time.time(), record, is_rehearsal=options.dry_run)
+    print("\n".join(lines_of(folders, is_rehearsal=options.dry_run)))
+    return 0
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -552,6 +618,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if options.page:
+        from stream.demo.page import run_page
+
+        with _stopping_on_signals() as stop:
+            return run_page(options.folder, stop=stop, port=options.port).exit_code
     from stream.demo.run import run_demo
 
     return run_demo(options.folder)
@@ -628,3 +699,13 @@ def _alerts_test(options: argparse.Namespace) -> int:
         problems += problem is not None
         print(f"{sink.name} ({sink.kind}): {'arrived' if problem is None else problem}", flush=True)
     return 1 if problems else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import json
+
+    from stream.evidence.verify import report_lines, verify
+
+    report = verify(options.folder, public_key=options.public_key, expect_head=options.expect_head)
+    print(json.dumps(report.to_json(), indent=2) if options.json else "\n".join(report_lines(report)))
+    return 0 if report.is_intact else 1

@@ -29,6 +29,8 @@ from pydantic import (
 
 from engines.spec import ModelSpec
 from stream.config_alerts import AlertsConfig
+from stream.config_canary import CanaryConfig
+from stream.config_evidence import EvidenceConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.config_section import (
     Fraction,
@@ -39,6 +41,7 @@ from stream.config_section import (
     Section,
     Text,
     UserText,
+    VariableName,
     secret_in,
     variable,
 )
@@ -46,6 +49,7 @@ from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
+from stream.sources.uri import redacted_path
 
 WALL = "wall"
 """Name and RTSP path of the picture of all streams."""
@@ -65,7 +69,7 @@ def redacted(source: str) -> str:
     """
     scheme, separator, rest = source.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
-        return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
+        return redacted_path(source)
     if re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a question mark?
         return f"{scheme}://***"
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
@@ -90,9 +94,9 @@ class StreamDefaults(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     """How RTSP sends."""
     user: UserText | None = Field(default=None, repr=False)
-    user_env: Text | None = None
+    user_env: VariableName | None = None
     """Environment variable that holds the user name."""
-    password_env: Text | None = None
+    password_env: VariableName | None = None
     """Environment variable that holds the password."""
     password_file: Path | None = None
     """File that holds the password and nothing else."""
@@ -334,6 +338,8 @@ class AppConfig(Section):
     web: WebConfig = WebConfig()
     retry: RetryConfig = RetryConfig()
     alerts: AlertsConfig = AlertsConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    canary: CanaryConfig = CanaryConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -402,8 +408,16 @@ def check(path: Path) -> list[str]:
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
         *_alert_lines(config.alerts),
+        *_evidence_lines(config.evidence),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
+
+
+def _evidence_lines(evidence: EvidenceConfig) -> list[str]:
+    if evidence.folder is None:
+        return []
+    most = evidence.keep_bytes.human_readable()
+    return [f"evidence: kept in {evidence.folder} for {evidence.keep_days:g} days, at most {most}"]
 
 
 def _window_words(display: Display) -> str:
@@ -457,7 +471,8 @@ def _plain(section: Any) -> Any:
 
 def _with_names(streams: Sequence[Any]) -> list[Any]:
     """Fill in the names that were left out."""
-    taken = {stream.get("name") for stream in streams if isinstance(stream, dict)}
+    given = [stream.get("name") for stream in streams if isinstance(stream, dict)]
+    taken = {name for name in given if isinstance(name, str)}
     named = []
     for stream in streams:
         if isinstance(stream, dict) and not stream.get("name") and isinstance(stream.get("source"), str):

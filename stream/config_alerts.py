@@ -22,6 +22,7 @@ from stream.config_section import (
     Section,
     Text,
     UserText,
+    VariableName,
     secret_of,
     variable,
 )
@@ -120,9 +121,9 @@ class _Sink(Section):
 
 class _WebSink(_Sink):
     url: WebAddress | None = Field(default=None, repr=False)
-    url_env: Text | None = None
+    url_env: VariableName | None = None
     """Environment variable that holds the address: many are secrets themselves."""
-    token_env: Text | None = None
+    token_env: VariableName | None = None
     """Sent as ``Authorization: Bearer``."""
     token_file: Path | None = None
     ca: Path | None = None
@@ -160,7 +161,7 @@ class WebhookSink(_WebSink):
     """JSON to a web address."""
 
     kind: Literal["webhook"]
-    secret_env: Text | None = None
+    secret_env: VariableName | None = None
     """What messages are signed with."""
     secret_file: Path | None = None
 
@@ -189,8 +190,8 @@ class AlertmanagerSink(_WebSink):
 class _LoginSink(_Sink):
     host: Text
     user: UserText | None = Field(default=None, repr=False)
-    user_env: Text | None = None
-    password_env: Text | None = None
+    user_env: VariableName | None = None
+    password_env: VariableName | None = None
     password_file: Path | None = None
     ca: Path | None = None
 

@@ -7,11 +7,12 @@ grow the series without end nor carry an address or a password. Series start at 
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -51,6 +52,7 @@ VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """From a drawn overlay (0.3 ms) to a stalled camera."""
 PROBABILITIES = tuple(step / 10 for step in range(1, 11))
+CANARY_CLIPS = ("genuine", "swapped")
 RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 WEB_CODES = (
@@ -76,6 +78,7 @@ class Metrics:
         _no_created_series()  # a time stamp beside every counter doubles a scrape and tells nobody anything
         self._wall_clock = wall_clock
         self._streams: set[str] = set()
+        self._canary: tuple[Gauge, Gauge] | None = None
         self._backends: dict[tuple[str, str], str] = {}
         """(model, backend) -> precision."""
         self._alert_sinks: set[str] = set()
@@ -88,6 +91,7 @@ class Metrics:
         self._add_inference_series()
         self._add_web_series()
         self._add_alert_series()
+        self._add_evidence_series()
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
@@ -169,6 +173,29 @@ class Metrics:
     def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
         """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
         self.registry.register(_Board(newest))
+
+    def evidence_bytes(self, count: int) -> None:
+        """What the evidence of all alerts takes on disk now."""
+        self._evidence.set(count)
+
+    def evidence_failed(self) -> None:
+        """An alert's evidence could not be kept."""
+        self._evidence_failures.inc()
+
+    def show_canary(self, is_right: bool, probabilities: Mapping[str, float]) -> None:
+        """The newest pass of the known clips; before the first there are no series, nor where the canary is off."""
+        if self._canary is None:
+            ok = Gauge(
+                "unmask_canary_ok", "1 when the engines tell the known clips apart, else 0", registry=self.registry
+            )
+            said = Gauge(
+                "unmask_canary_probability", "Fake probability of a known clip", ["clip"], registry=self.registry
+            )
+            self._canary = ok, said
+        ok, said = self._canary
+        ok.set(is_right)
+        for clip in CANARY_CLIPS:
+            said.labels(clip).set(probabilities.get(clip, math.nan))
 
     def web_clients(self, count: int) -> None:
         """Viewers of live videos and listeners to events, now."""
@@ -368,6 +395,13 @@ class Metrics:
         )
         self._alerts_waiting = Gauge(
             "unmask_alert_spool_messages", "Messages that wait for a sink", ["sink"], registry=make
+        )
+
+    def _add_evidence_series(self) -> None:
+        make = self.registry
+        self._evidence = Gauge("unmask_evidence_bytes", "What the evidence of all alerts takes on disk", registry=make)
+        self._evidence_failures = Counter(
+            "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
 
     def _add_web_series(self) -> None:

@@ -39,7 +39,7 @@ def _merged(base: AppConfig, changes: dict[str, Any]) -> AppConfig:
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}".removeprefix(": ") + " (see watch --help)"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ") + " (see watch --help)"
 
 
 def _watch_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:

@@ -129,7 +129,26 @@ DOORS: dict[str, set[str]] = {
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
     "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
-    "stream.evidence": VALUES | {"stream.alerts.alert"},
+    "stream.evidence": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.gst",
+        "stream.overlay",
+    }
+    | VALUES,
+    "stream.canary": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.faces",
+        "stream.observers",
+        "stream.pipeline",
+        "stream.scoring",
+    }
+    | VALUES,
     "stream.web.ports": {"stream.alerts.alert", "stream.types"},
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
@@ -152,14 +171,19 @@ DOORS: dict[str, set[str]] = {
     "stream.config_section": {"stream.errors"},
     "stream.config_web": {"stream.config_section"},
     "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
+    "stream.config_canary": set(),
+    "stream.config_evidence": set(),
     "stream.config": {
         "engines.spec",
         "stream.config_alerts",
+        "stream.config_canary",
+        "stream.config_evidence",
         "stream.config_file",
         "stream.config_section",
         "stream.config_web",
         "stream.errors",
         "stream.scoring",
+        "stream.sources.uri",
     },
 }
 """What each room may import of ours. Rooms that compose (below) may import any room that does not compose."""
@@ -176,7 +200,9 @@ COMPOSERS = [
     "stream.dataset",
     "stream.evaluation",
     "stream.live_streams",
+    "stream.evidence_parts",
     "stream.reload",
+    "stream.vouching",
     "stream.web",
     "stream.app",
     "stream.demo",
@@ -187,6 +213,7 @@ COMPOSERS = [
 """They know choices, and may import the composers before them."""
 
 OWNERS: dict[str, set[str]] = {
+    "cryptography": {"stream.evidence.signing"},
     "gi": {"stream.gst"},
     "prometheus_client": {"stream.metrics"},
     "fastapi": {"stream.web"},
@@ -217,10 +244,12 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
         "engines.preprocess",
         "engines.training",
+        "stream.evidence",
         "stream.faces",
         "stream.overlay",
         "stream.wall",
         "stream.contact_sheet",
+        "stream.canary",
         "stream.demo",
         "stream.benchmark",
     },

@@ -30,7 +30,7 @@ packages=(
 # A real browser for the tests of the page. Ubuntu has it as a snap only: there they are skipped.
 [[ $goal == test ]] && grep -qs '^ID=debian' /etc/os-release && packages+=(chromium)
 # apt turns a server's service on when it installs it, for the whole network at that; the tests start their own.
-servers=(prometheus prometheus-alertmanager)
+servers=(prometheus prometheus-alertmanager mosquitto)
 [[ $goal == test ]] && packages+=("${servers[@]}")
 
 say() { printf 'setup: %s\n' "$*"; }

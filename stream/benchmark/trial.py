@@ -22,6 +22,7 @@ from stream.app import WatchResult, watch
 from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name, thread_ids, used_s
 from stream.benchmark.observations import Counts, Rates, Recorder, StreamNumbers, numbers_of
 from stream.config import AppConfig, MetricsConfig, RestreamConfig, StreamConfig
+from stream.config_canary import CanaryConfig
 from stream.errors import SourceError, UnmaskError
 from stream.faces.network import NetworkDetector
 from stream.parts import Parts, open_parts
@@ -313,6 +314,7 @@ def _config(base: AppConfig, urls: dict[str, str], mode: str) -> AppConfig:
         "display": False,
         "metrics": MetricsConfig(port=0),
         "restream": RestreamConfig(enabled=mode == "restream", port=free_port()),
+        "canary": CanaryConfig(enabled="off"),  # it would be measured too
     }
     return base.model_copy(update=changes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Coroutine
@@ -27,6 +28,8 @@ from stream.web.sessions import (
     new_session_id,
 )
 from stream.web.users import Role, User, UserBook
+
+log = logging.getLogger(__name__)
 
 CSRF_COOKIE = "unmask_csrf"
 CSRF_HEADER = "X-CSRF-Token"
@@ -120,6 +123,7 @@ class Access:
             limit.tried(key)
         user = await run_sync(self._users.with_password, name, password, limiter=self._logins)
         if user is None:
+            log.warning("a login from %s failed", address)  # not the name: people type passwords there
             raise Refusal(401, "wrong user or password: try again")
         for limit, key in keys:
             limit.worked(key)

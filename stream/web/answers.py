@@ -132,7 +132,7 @@ class FileAnswer(Answer):
 class EvidenceAnswer(Answer):
     files: list[FileAnswer]
     manifest: dict[str, Any]
-    timeline: list[Any]
+    timeline: Any = Field(description="What was seen moment by moment; null where it was not kept.")
 
 
 class AlertWithEvidence(AlertAnswer):
@@ -253,7 +253,7 @@ def _evidence_answer(alert_id: str, evidence: Evidence) -> EvidenceAnswer:
         )
         for file in evidence.files
     ]
-    return EvidenceAnswer(files=files, manifest=dict(evidence.manifest), timeline=list(evidence.timeline))
+    return EvidenceAnswer(files=files, manifest=dict(evidence.manifest), timeline=evidence.timeline)
 
 
 def condition_answers(conditions: Sequence[Condition]) -> list[ConditionAnswer]:

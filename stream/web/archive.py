@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 KEPT = 5000
 """Alerts in memory; the oldest are forgotten first."""
-MANIFEST = "manifest.json"
-MANIFEST_MOST_BYTES = 4 * 2**20
+MANIFEST, TIMELINE = "manifest.json", "timeline.json"
+JSON_MOST_BYTES = 8 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 """Of a folder or a file: one step of a path, neither hidden nor ``..``."""
 
@@ -69,8 +69,9 @@ class RecentAlerts:
         manifest = None if folder is None else _manifest(folder)
         if manifest is None:
             return None
-        timeline = manifest.get("timeline")
-        return Evidence(tuple(_files(manifest)), manifest, timeline if isinstance(timeline, list) else ())
+        files = tuple(_files(manifest))
+        has_timeline = TIMELINE in {file.name for file in files}
+        return Evidence(files, manifest, _read_json(folder / TIMELINE) if folder and has_timeline else None)
 
     def file(self, alert_id: str, name: str) -> Path | None:
         folder, kept = self._folder_of(alert_id), self.evidence(alert_id)
@@ -109,16 +110,21 @@ def _is_plain(path: Path) -> bool:
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
     """None where there is none, or none that can be read."""
+    values = _read_json(folder / MANIFEST)
+    return values if isinstance(values, dict) else None
+
+
+def _read_json(path: Path) -> Any:
+    """None where there is none, or none that can be read."""
     try:
-        file = os.open(folder / MANIFEST, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(file, "rb") as stream:
-            values = json.loads(stream.read(MANIFEST_MOST_BYTES))
+            return json.loads(stream.read(JSON_MOST_BYTES), parse_constant=lambda _: None)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        log.warning("the manifest in %s cannot be read (%s): it is left out", folder.name, type(error).__name__)
+        log.warning("%s in %s cannot be read (%s): it is left out", path.name, path.parent.name, type(error).__name__)
         return None
-    return values if isinstance(values, dict) else None
 
 
 def _files(manifest: Mapping[str, Any]) -> Iterator[EvidenceFile]:

@@ -59,6 +59,7 @@ class EndlessAnswer(Response):
         """``role``: what it takes to go on watching. ``parts`` is called once there is room."""
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
+        self.headers["X-Accel-Buffering"] = "no"  # or a proxy in front would keep it until there is more
         self._request, self._role, self._viewers, self._parts = request, role, viewers, parts
         self._has_begun = False
 

@@ -89,7 +89,8 @@ class Evidence:
 
     files: tuple[EvidenceFile, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    timeline: Sequence[Any] = ()
+    timeline: Any = None
+    """What was seen moment by moment, as its file says; None where there is none."""
 
 
 class AlertArchive(Protocol):

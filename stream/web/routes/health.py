@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,6 +15,8 @@ from stream.web.answers import Alive, EngineAnswer, HealthAnswer, ReadyAnswer, T
 from stream.web.routes.room import GUARDED, room_of, router
 from stream.web.users import Role
 
+STRANGERS = "log in to read why"
+"""It names streams."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 probes = router(is_prefixed=False)
@@ -31,11 +34,13 @@ async def alive() -> Alive:
     "/readyz", openapi_extra=allowed_to(None), responses={503: {"model": ReadyAnswer, "description": "Not ready"}}
 )
 async def ready(request: Request, response: Response) -> ReadyAnswer:
-    """Whether streams are known, engines loaded and canaries right; 503 when not."""
-    readiness = room_of(request).services.readiness
-    is_ready = readiness.is_ready
+    """Whether streams are known, engines loaded and canaries right; 503 when not. Why is told to who is logged in."""
+    room = room_of(request)
+    readiness, is_known = room.services.readiness, room.access.caller(request) is not None
+    is_ready, conditions = readiness.is_ready, readiness.conditions
     response.status_code = 200 if is_ready else 503
-    return ReadyAnswer(ready=is_ready, conditions=condition_answers(readiness.conditions))
+    told = conditions if is_known else [replace(condition, why=STRANGERS) for condition in conditions]
+    return ReadyAnswer(ready=is_ready, conditions=condition_answers(told))
 
 
 @probes.get(

@@ -115,13 +115,15 @@ def test_a_login_never_takes_over_an_id_that_was_there(locked_site: Site) -> Non
     assert "planted" not in "".join(answer.headers.get_list("set-cookie"))
 
 
-def test_what_is_wrong_in_a_login_is_not_said(locked_site: Site) -> None:
+def test_what_is_wrong_in_a_login_is_not_said(locked_site: Site, caplog: pytest.LogCaptureFixture) -> None:
     client = locked_site.client()
     tries = [("ann", "wrong"), ("nobody", PASSWORD), ("program-admin", TOKENS["admin"])]
     answers = [client.post("/api/v1/login", json={"user": user, "password": password}) for user, password in tries]
     assert [answer.status_code for answer in answers] == [401] * 3
     assert {answer.text for answer in answers} == {'{"error":"wrong user or password: try again"}'}
     assert not any("set-cookie" in answer.headers for answer in answers)
+    told = [record.getMessage() for record in caplog.records if record.name == "stream.web.access"]
+    assert told == ["a login from 127.0.0.1 failed"] * 3
 
 
 def test_too_many_tries_must_wait_even_when_they_come_at_once(locked_site: Site) -> None:
@@ -214,6 +216,13 @@ def test_names_that_were_bent_to_this_machine_get_nothing(site: Site) -> None:
         assert answer.status_code == 403, path
         assert "yard" not in answer.text
     assert client.get("/api/v1/streams", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_strangers_are_not_told_which_stream_is_waited_for(locked_site: Site) -> None:
+    locked_site.services.readiness.set("streams", is_met=False, why="waiting for yard")
+    stranger = locked_site.client().get("/readyz")
+    assert (stranger.status_code, stranger.json()["ready"], "yard" in stranger.text) == (503, False, False)
+    assert "waiting for yard" in locked_site.client(TOKENS["viewer"]).get("/readyz").text
 
 
 def test_what_others_may_not_read_is_in_no_refusal(locked_site: Site) -> None:

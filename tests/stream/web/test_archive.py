@@ -20,10 +20,13 @@ def kept(folder: Path, name: str, **changes: Any) -> Path:
     own = folder / name
     own.mkdir(parents=True)
     (own / "snapshot.jpg").write_bytes(b"picture")
+    (own / "timeline.json").write_text('{"moments": [1, NaN]}')
     manifest = {
         "alert": asdict(alert_of(name, evidence=name)),
-        "files": [{"name": "snapshot.jpg", "kind": "snapshot", "bytes": 7, "sha256": "ab"}],
-        "timeline": [{"t": 1.0, "fake_probability": 0.9}],
+        "files": [
+            {"name": "snapshot.jpg", "kind": "snapshot", "bytes": 7, "sha256": "ab"},
+            {"name": "timeline.json", "kind": "timeline", "bytes": 20, "sha256": "cd"},
+        ],
         **changes,
     }
     (own / "manifest.json").write_text(json.dumps(manifest))
@@ -56,8 +59,11 @@ def test_evidence_is_what_the_manifest_names(tmp_path: Path) -> None:
     archive = RecentAlerts(tmp_path)
     evidence = archive.evidence("a1")
     assert evidence is not None
-    assert [(file.name, file.kind, file.size_bytes) for file in evidence.files] == [("snapshot.jpg", "snapshot", 7)]
-    assert evidence.timeline == [{"t": 1.0, "fake_probability": 0.9}]
+    assert [(file.name, file.kind, file.size_bytes) for file in evidence.files] == [
+        ("snapshot.jpg", "snapshot", 7),
+        ("timeline.json", "timeline", 20),
+    ]
+    assert evidence.timeline == {"moments": [1, None]}
     path = archive.file("a1", "snapshot.jpg")
     assert path is not None
     assert path.read_bytes() == b"picture"
@@ -141,11 +147,11 @@ def test_a_broken_manifest_is_left_out(tmp_path: Path, manifest: str) -> None:
 
 @pytest.mark.parametrize("files", [None, 3, [None, 3, {}, {"name": 3}, {"name": "a.jpg", "bytes": "x", "kind": None}]])
 def test_a_manifests_odd_entries_are_left_out(tmp_path: Path, files: object) -> None:
-    kept(tmp_path, "a1", files=files, timeline="x")
+    kept(tmp_path, "a1", files=files)
     evidence = RecentAlerts(tmp_path).evidence("a1")
     assert evidence is not None
     assert [file.name for file in evidence.files] == (["a.jpg"] if isinstance(files, list) else [])
-    assert list(evidence.timeline) == []
+    assert evidence.timeline is None
 
 
 def test_without_a_folder_nothing_was_kept(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_the_page_may_be_opened_without_a_stream() -> None:
 def test_the_option_alone_opens_it_to_nobody_else() -> None:
     with pytest.raises(UsageError, match=r"needs both web\.users") as caught:
         watch("test", "--web", "0.0.0.0:8080")
+    assert str(caught.value).startswith("web: host 0.0.0.0 can be reached from other machines")
     assert "\n" not in str(caught.value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from stream.cli import _say_where
 from stream.errors import OutputError, UsageError
 from tests.stream.test_app import config, parts
 from tests.stream.web.test_live import events_in
+
+ROOT = Path(__file__).parents[3]
 
 
 def visited(asked: object, visit: Callable[[httpx.Client, Started], None]) -> None:
@@ -128,7 +132,13 @@ def test_a_taken_port_and_bad_users_are_told_before_anything_starts(tmp_path: Pa
         watch(nobody, parts=parts())
 
 
+def test_a_run_without_a_page_loads_no_server() -> None:
+    looked = "import sys, stream.app, stream.cli; print(sorted({'fastapi', 'uvicorn', 'starlette'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
 def test_its_address_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     streams: object = None
-    _say_where(Started(None, (), "m", streams, "http://127.0.0.1:8080/"))  # type: ignore[arg-type]
+    _say_where(Started(None, (), "m", streams, page_url="http://127.0.0.1:8080/"))  # type: ignore[arg-type]
     assert "page http://127.0.0.1:8080/" in capsys.readouterr().err.splitlines()
