@@ -154,6 +154,11 @@ class PeerFeed:
             if self._is_closed:
                 raise OutputError(f"{self._name} is watched no more")
             self._peers = (*self._peers, peer)
+            failed = self._branch if self._branch is not None and self._branch.has_failed else None
+            if failed is not None:  # it is tried anew for whoever comes
+                self._branch = None
+        if failed is not None:
+            stop_aside(failed)
         self._want_key()
 
     def _leave(self, peer: _Peer) -> None:
@@ -363,11 +368,17 @@ def _launch(payload: int) -> str:
 
 
 def _keep_to(rtc: Any, local_address: str | None) -> None:
-    """UDP only, and from one address if one is given: loopback is left out by libnice unless it is named."""
-    ice = _ice_of(rtc)
-    ice.get_property("agent").set_property("ice-tcp", False)
-    if local_address is not None:
-        ice.emit("add-local-ip-address", local_address)
+    """UDP only, and from one address if one is given: loopback is left out by libnice unless it is named.
+
+    Raises OutputError where this cannot be had: rather no video than one from another address.
+    """
+    try:
+        ice = _ice_of(rtc)
+        ice.get_property("agent").set_property("ice-tcp", False)
+        if local_address is not None:
+            ice.emit("add-local-ip-address", local_address)
+    except TypeError as error:  # gi's word for a property or a signal that is not there
+        raise OutputError("this GStreamer's WebRTC cannot be kept to one address: watch by MJPEG") from error
 
 
 def _ice_of(rtc: Any) -> Any:
