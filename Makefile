@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test lint audit types tests engines bench soak gpu-check clean
+.PHONY: help demo page test lint audit types tests engines bench soak gpu-check clean
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -11,6 +11,10 @@ demo:            ## set up, build engines, and watch a made-up RTSP camera whose
 	@tools/setup.sh demo
 	@$(PYTHON) build_engines.py
 	@.venv/bin/unmask demo
+
+page:            ## the same camera, over and over, on a live page in your browser
+	@tools/setup.sh demo
+	@.venv/bin/unmask demo --page
 
 test:            ## set up, and run all checks: style, types, tests
 	@tools/setup.sh test

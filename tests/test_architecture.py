@@ -237,7 +237,7 @@ OWNERS: dict[str, set[str]] = {
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.compile", "engines.export", "engines.runtime", "stream.doctor"},
     "openvino": {"engines.runtime"},
-    "onnx": {"engines.export", "stream.faces"},
+    "onnx": {"engines.compile", "engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
     "pycuda": {"engines.cuda", "engines.tensorrt"},
     "cv2": {
