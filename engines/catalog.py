@@ -17,6 +17,8 @@ from engines.store import BUILT
 
 BACKBONE_FILE, HEAD_FILE = "backbone.onnx", "head.onnx"
 GRAPHS = (BACKBONE_FILE, HEAD_FILE)
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""The trained network beside the graphs that were made of it."""
 
 NETWORKS = {
     "lite0": "engines.models.efficientnet_lite:FrameClassifier",

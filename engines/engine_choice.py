@@ -36,6 +36,8 @@ class Graph:
     sha256: str
     promise: str = ""
     """Digest of what its engines were judged by besides it: pixels, calibration, verdicts, head."""
+    size: str = ""
+    """``WxH`` of the pictures that it will be given, where it takes any: an engine may be of one size."""
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -103,6 +105,12 @@ def key_here(key: EngineKey) -> EngineKey:
     return replace(key, runtime_version=module.version(), machine=module.machine(), recipe=RECIPE)
 
 
+def size_of(key: EngineKey) -> str | None:
+    """``WxH`` of the only pictures that the engine of a network over pictures of any size takes; None: as its graph."""
+    sizes = [option.partition("=")[2] for option in key.options if option.startswith("size=")]
+    return sizes[0] if sizes else None
+
+
 def is_from_elsewhere(key: EngineKey) -> bool:
     """Whether an engine that fits here was built, and timed, on another machine or version."""
     module = require(key.runtime)
@@ -123,7 +131,7 @@ def _harm(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _is_of(graph: Graph, key: EngineKey) -> bool:
-    known = key.runtime in RUNTIMES and set(graph.options) <= set(key.options)
+    known = key.runtime in RUNTIMES and set(graph.options) <= set(key.options) and size_of(key) in (None, graph.size)
     takes_one = min(key.batches) == 1 or key.runtime in READS_GRAPHS  # a profile from 8 on refuses a single face
     return known and takes_one and (key.model, key.graph, key.source_sha256) == (graph.model, graph.file, graph.sha256)
 

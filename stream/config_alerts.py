@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr, model_validator
 
 from stream.alerts.alert import Severity
 from stream.config_section import (
@@ -287,8 +287,8 @@ class SpoolConfig(Section):
 
     folder: Path = Path("unmask-alerts")
     messages: Annotated[int, Field(ge=10)] = 10_000
-    bytes: Annotated[int, Field(ge=65_536)] = 32 * 2**20
-    """Of each sink; the oldest message goes when one of them is passed."""
+    bytes: Annotated[ByteSize, Field(ge=65_536)] = ByteSize(32 * 2**20)
+    """Written like ``32MiB``. Both are of each sink; the oldest message goes when one is passed."""
 
 
 def _folder_alone(value: Any) -> Any:

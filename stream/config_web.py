@@ -76,6 +76,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_everywhere(host: str) -> bool:
+    """Whether it stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def host_and_port(text: str) -> tuple[str | None, int | None]:
     """``127.0.0.1:8080``, ``[::1]:8080``, ``:8080``, ``8080`` or ``127.0.0.1``. Raises ValueError for anything else."""
     host, separator, port = text.rpartition(":")

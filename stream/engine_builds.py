@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from engines.catalog import DEFAULT_MODEL, HEAD_FILE, models_here
+from engines.catalog import BACKBONE_FILE, DEFAULT_MODEL, HEAD_FILE, models_here
 from engines.compile.leftovers import clear_leftovers, leftovers
 from engines.engine_choice import READS_GRAPHS, is_from_elsewhere, misfits
 from engines.errors import BuildError, EngineError
@@ -50,6 +50,8 @@ from stream.engine_sources import (
 from stream.engine_table import StageBoard, print_engines, report_line
 from stream.engine_wish import Wish
 from stream.errors import UnmaskError, UsageError
+from stream.faces.network import fixed_size
+from stream.faces.open import DEFAULT_WIDTH
 
 SHORT = {"onnxruntime": "onnxruntime-cpu", "openvino": "openvino-cpu"}
 """What people call a runtime, and its full name."""
@@ -150,7 +152,7 @@ def _plan(options: argparse.Namespace, named: Named) -> Iterator[Wish]:
             verify_source(source)
             yield from _wishes(replace(source, key=replace(source.key, batches=batches)), options)
     if named.detector:
-        yield from _wishes(detector_source(named.detector, named.weights), options)
+        yield from _wishes(detector_source(named.detector, named.weights, named.width), options)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,8 @@ class Named:
     detector: str = ""
     weights: Path | None = None
     """The detector's, where they are not its own."""
+    width: int = DEFAULT_WIDTH
+    """Of the pictures that it searches."""
     is_asked_for: bool = True
     """False of what is here anyway."""
 
@@ -171,7 +175,8 @@ def _named(options: argparse.Namespace, closing: ExitStack) -> Named:
         return Named((str(_exported(options.checkpoint, closing)),))
     if options.config is not None:
         model, detector = (config := load_config(options.config)).model, config.detector
-        return Named((str(model.folder or model.name or DEFAULT_MODEL),), detector.name, detector.weights)
+        name = str(model.folder or model.name or DEFAULT_MODEL)
+        return Named((name,), detector.name, detector.weights, detector.width)
     if options.model:
         return Named(tuple(dict.fromkeys(options.model)))
     return Named(tuple(sorted(models_here())), DEFAULT_DETECTOR, is_asked_for=False)
@@ -196,10 +201,6 @@ def _wishes(blank: Wish, options: argparse.Namespace) -> Iterator[Wish]:
     for name in names:
         if is_small and wanted == AUTO and name != ALWAYS:
             continue  # a millisecond's tenth: not worth a second runtime
-        if blank.detector and name not in READS_GRAPHS:
-            if wanted != AUTO:
-                raise UsageError(f"face detectors take pictures of any size, {name} does not: name models with --model")
-            continue
         for precision in _precisions(name, blank, options):
             yield replace(blank, key=_key(blank, name, precision, options), is_bonus=wanted == AUTO and name != ALWAYS)
 
@@ -230,6 +231,10 @@ def _somebody_has(precision: str) -> bool:
 def _key(blank: Wish, name: str, precision: Precision, options: argparse.Namespace) -> EngineKey:
     module = require(name)
     choices = dict(_choice(text) for text in (*blank.key.options, *options.option))
+    if blank.file != BACKBONE_FILE:
+        choices.pop("dla", None)  # recurrent heads and detectors run on none
+    if blank.detector and name not in READS_GRAPHS and _takes_any_size(blank):
+        choices["size"] = blank.size
     if options.workspace is not None:
         choices["workspace"] = _workspace(options.workspace)
     if options.calibration is not None and blank.spec is not None:
@@ -242,6 +247,13 @@ def _key(blank: Wish, name: str, precision: Precision, options: argparse.Namespa
         precision=precision,
         options=tuple(sorted(f"{key}={value}" for key, value in choices.items())),
     )
+
+
+def _takes_any_size(detector: Wish) -> bool:
+    from engines.export.sanitise import graph_inputs
+
+    source = detector.source if isinstance(detector.source, bytes) else detector.source.read_bytes()
+    return fixed_size(graph_inputs(source)[0]) is None
 
 
 def _workspace(gib: float) -> str:

@@ -17,7 +17,7 @@ from engines.runtime.table import ALWAYS, require, runtime
 from engines.spec import ModelSpec
 from stream.config import AppConfig, QualityConfig, StreamConfig
 from stream.errors import ModelError, UsageError
-from stream.faces.open import open_detector
+from stream.faces.open import detector_graph, open_detector
 from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
 from stream.gpu_preparation import GpuPreparation
@@ -97,7 +97,7 @@ def open_parts(
             threads=count,
             confidence=config.detector.confidence,
             width=config.detector.width,
-            wrap=lambda backend: wrap("detect", backend),
+            wrap=lambda backend: wrap("detect", _detecting(config, backend, count, changed)),
         )
     except EngineError as error:
         raise ModelError(str(error)) from error
@@ -157,6 +157,21 @@ def _swappable(
         graph=BACKBONE_FILE,
         fallback=fallback,
         runs_fallback=not model.is_engine and model.backbone.name == ALWAYS,
+    )
+
+
+def _detecting(
+    config: AppConfig, backend: Backend, threads: int, on_change: Callable[[RuntimeChange], None]
+) -> SwappableBackend:
+    """The detector, which falls back likewise; an engine of one picture size is followed in that size."""
+    given = config.detector
+
+    def opened() -> Backend:
+        return runtime(ALWAYS).open_graph(detector_graph(given.name, given.weights).source, threads=threads)
+
+    fallback, runs_fallback = Fallback(ALWAYS, opened), backend.name == ALWAYS
+    return SwappableBackend(
+        backend, on_change, model=given.name, graph=f"{given.name}.onnx", fallback=fallback, runs_fallback=runs_fallback
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
+import subprocess  # nosec B404 # this interpreter, again
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -181,7 +181,7 @@ class ClipMaker:
         with self._lock:
             if self._is_cancelled:
                 raise MissingPartError("the canary was stopped")
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # our own words
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

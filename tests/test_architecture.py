@@ -172,7 +172,7 @@ DOORS: dict[str, set[str]] = {
     "stream.config_web": {"stream.config_section"},
     "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
     "stream.config_canary": set(),
-    "stream.config_evidence": set(),
+    "stream.config_evidence": {"stream.config_section"},
     "stream.config": {
         "engines.spec",
         "stream.config_alerts",
@@ -237,7 +237,7 @@ OWNERS: dict[str, set[str]] = {
     "safetensors": {"engines.training", "engines.export", "engines.checkpoints"},
     "onnxruntime": {"engines.compile", "engines.export", "engines.runtime", "stream.doctor"},
     "openvino": {"engines.runtime"},
-    "onnx": {"engines.export", "stream.faces"},
+    "onnx": {"engines.compile", "engines.export", "stream.faces"},
     "insightface": {"stream.faces"},
     "pycuda": {"engines.cuda", "engines.tensorrt"},
     "cv2": {

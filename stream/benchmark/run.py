@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,6 @@ class BenchOrder:
     mode: str = "score"
     seconds: float = 20.0
     clip: Path = Path("demo/clip.mp4")
-    backend: str | None = None
-    """What runs the model; None leaves it to the configuration."""
     json: Path | None = None
     stall: bool = False
     compare: bool = False
@@ -67,7 +65,6 @@ def run_bench(order: BenchOrder, *, console: Console | None = None) -> int:
     _check(order)
     _check_clip(order, console)
     report: dict[str, Any] = {"schema": SCHEMA, "mode": order.mode, "camera_fps": CAMERA_FPS}
-    order = replace(order, config=_with_backend(order.config, order.backend))
     with metered_parts(order.config, threads=1 if order.compare else None) as metered:
         report |= {"model": metered.parts.model.spec.name, "networks": metered.networks}
         console.print(networks_line(metered))
@@ -98,10 +95,7 @@ def _check_clip(order: BenchOrder, console: Console) -> None:
         ensure_clip(order.clip)
 
 
-def _with_backend(config: AppConfig, backend: str | None) -> AppConfig:
-    """An unknown one is refused by the catalog, which knows those of this machine."""
-    if backend is None:
-        return config
+def _with_backend(config: AppConfig, backend: str) -> AppConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"backend": backend})})
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,10 +17,12 @@ from engines.runtime.ports import Array, Backend
 from engines.runtime.swappable import RuntimeChange
 from stream.config import AnalysisConfig, AppConfig, ModelConfig, ScoringConfig, StreamConfig
 from stream.errors import ModelError, UsageError
+from stream.faces.network import NetworkDetector
+from stream.faces.open import open_detector
 from stream.parts import build_analysis, hot_start, open_parts, plan_of, scheduling_policy
 from stream.scheduling.plan import Limits, Priority, StreamPlan
 from stream.types import StreamName, TrackId
-from tests.fakes import spec_of
+from tests.fakes import frame_of, spec_of
 
 
 def test_a_stream_s_plan_is_what_it_asks_for() -> None:
@@ -97,6 +99,23 @@ def test_a_runtime_that_fails_while_it_runs_is_replaced_by_the_graph_on_the_cpu(
         ("lite0-gru", "tensorrt", "onnxruntime-cpu", "failed")
     ]
     assert "the device is lost" in caplog.text
+    parts.close()
+
+
+def test_a_detector_that_fails_while_it_runs_is_replaced_by_its_graph_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def opened(name: str, *, wrap: Callable[[Backend], Backend], **options: Any) -> NetworkDetector:
+        return open_detector(name, wrap=lambda backend: wrap(cast("Backend", Failing(backend))), **options)
+
+    monkeypatch.setattr("stream.parts.open_detector", opened)
+    told: list[RuntimeChange] = []
+    parts = open_parts(LITE, on_change=told.append)
+    assert parts.detector.detect(frame_of(0.0)) == ()
+    assert parts.detector.backend_name == "onnxruntime-cpu"
+    assert [(change.model, change.graph, change.after, change.reason) for change in told] == [
+        ("centerface", "centerface.onnx", "onnxruntime-cpu", "failed")
+    ]
     parts.close()
 
 

@@ -37,6 +37,7 @@ function route() {
   page?.close();
   page = found.make(...found.match.slice(1).map(decoded));
   byId("main").replaceChildren(page.element);
+  for (const link of document.querySelectorAll(".toast a")) if (link.hash === location.hash) link.parentElement.remove();
   for (const link of document.querySelectorAll(".nav a")) {
     if (link.dataset.page === found.name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

@@ -106,7 +106,7 @@ def test_a_trial_whose_viewers_miss_pictures_is_not_carried() -> None:
         (["--stall", "--compare"], 2, "not allowed"),
         (["--stall"], 2, "--streams 2"),
         (["--clip", "none.mp4"], 4, "no file at none.mp4"),
-        (["--backend", "nosuch"], 3, "nosuch"),
+        (["--backend", "nosuch"], 2, "model.backend"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(

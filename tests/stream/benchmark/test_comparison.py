@@ -101,7 +101,7 @@ def test_a_filled_window_is_recomputed_whole_from_the_first_score(face_clip: Pat
 
 
 def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> None:
-    pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+    pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
     with metered_parts(AppConfig()) as metered:
         parts, detector = metered.parts, metered.detector
         pace = Pace(every=1, slots=parts.model.spec.window.slots)

@@ -139,7 +139,8 @@ class Site:
 
     @property
     def url(self) -> str:
-        return self.web.url.rstrip("/").replace("0.0.0.0", "127.0.0.1")
+        scheme, _, place = self.web.url.rstrip("/").partition("://")
+        return f"{scheme}://127.0.0.1:{place.rpartition(':')[2]}"
 
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
