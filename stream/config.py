@@ -29,6 +29,7 @@ from pydantic import (
 
 from engines.spec import ModelSpec
 from stream.config_alerts import AlertsConfig
+from stream.config_canary import CanaryConfig
 from stream.config_evidence import EvidenceConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.config_section import (
@@ -40,12 +41,15 @@ from stream.config_section import (
     Section,
     Text,
     UserText,
+    VariableName,
     secret_in,
     variable,
 )
+from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
+from stream.sources.uri import redacted_path
 
 WALL = "wall"
 """Name and RTSP path of the picture of all streams."""
@@ -54,6 +58,8 @@ Display = bool | Literal["auto"]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_EITHER = (("user", "user_env"), ("password_env", "password_file"))
+"""Keys that say the same in two ways."""
 
 
 def redacted(source: str) -> str:
@@ -63,7 +69,7 @@ def redacted(source: str) -> str:
     """
     scheme, separator, rest = source.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
-        return re.sub(r"^[^/@]*:.*@", "***@", source, flags=re.DOTALL)
+        return redacted_path(source)
     if re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a question mark?
         return f"{scheme}://***"
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
@@ -88,9 +94,9 @@ class StreamDefaults(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     """How RTSP sends."""
     user: UserText | None = Field(default=None, repr=False)
-    user_env: Text | None = None
+    user_env: VariableName | None = None
     """Environment variable that holds the user name."""
-    password_env: Text | None = None
+    password_env: VariableName | None = None
     """Environment variable that holds the password."""
     password_file: Path | None = None
     """File that holds the password and nothing else."""
@@ -105,7 +111,7 @@ class StreamDefaults(Section):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> StreamDefaults:
-        for first, second in (("user", "user_env"), ("password_env", "password_file")):
+        for first, second in _EITHER:
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise ValueError(f"give {first} or {second}, not both")
         return self
@@ -329,9 +335,11 @@ class AppConfig(Section):
     restream: RestreamConfig = RestreamConfig()
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
+    web: WebConfig = WebConfig()
     retry: RetryConfig = RetryConfig()
     alerts: AlertsConfig = AlertsConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    canary: CanaryConfig = CanaryConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -443,7 +451,7 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
         raise ConfigError(problems)
 
 
-_RIVALS = {"user": "user_env", "user_env": "user", "password_env": "password_file", "password_file": "password_env"}
+_RIVALS = {key: other for pair in _EITHER for key, other in (pair, pair[::-1])}
 """A stream's own key silences the shared one that says the same in another way."""
 
 
@@ -463,7 +471,8 @@ def _plain(section: Any) -> Any:
 
 def _with_names(streams: Sequence[Any]) -> list[Any]:
     """Fill in the names that were left out."""
-    taken = {stream.get("name") for stream in streams if isinstance(stream, dict)}
+    given = [stream.get("name") for stream in streams if isinstance(stream, dict)]
+    taken = {name for name in given if isinstance(name, str)}
     named = []
     for stream in streams:
         if isinstance(stream, dict) and not stream.get("name") and isinstance(stream.get("source"), str):

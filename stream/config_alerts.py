@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr, model_validator
 
 from stream.alerts.alert import Severity
 from stream.config_section import (
@@ -22,6 +22,7 @@ from stream.config_section import (
     Section,
     Text,
     UserText,
+    VariableName,
     secret_of,
     variable,
 )
@@ -120,9 +121,9 @@ class _Sink(Section):
 
 class _WebSink(_Sink):
     url: WebAddress | None = Field(default=None, repr=False)
-    url_env: Text | None = None
+    url_env: VariableName | None = None
     """Environment variable that holds the address: many are secrets themselves."""
-    token_env: Text | None = None
+    token_env: VariableName | None = None
     """Sent as ``Authorization: Bearer``."""
     token_file: Path | None = None
     ca: Path | None = None
@@ -160,7 +161,7 @@ class WebhookSink(_WebSink):
     """JSON to a web address."""
 
     kind: Literal["webhook"]
-    secret_env: Text | None = None
+    secret_env: VariableName | None = None
     """What messages are signed with."""
     secret_file: Path | None = None
 
@@ -189,8 +190,8 @@ class AlertmanagerSink(_WebSink):
 class _LoginSink(_Sink):
     host: Text
     user: UserText | None = Field(default=None, repr=False)
-    user_env: Text | None = None
-    password_env: Text | None = None
+    user_env: VariableName | None = None
+    password_env: VariableName | None = None
     password_file: Path | None = None
     ca: Path | None = None
 
@@ -286,8 +287,8 @@ class SpoolConfig(Section):
 
     folder: Path = Path("unmask-alerts")
     messages: Annotated[int, Field(ge=10)] = 10_000
-    bytes: Annotated[int, Field(ge=65_536)] = 32 * 2**20
-    """Of each sink; the oldest message goes when one of them is passed."""
+    bytes: Annotated[ByteSize, Field(ge=65_536)] = ByteSize(32 * 2**20)
+    """Written like ``32MiB``. Both are of each sink; the oldest message goes when one is passed."""
 
 
 def _folder_alone(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +16,12 @@ from stream.errors import UsageError
 
 Location = tuple[int | str, ...]
 SECRETS = ("password", "secret", "token")
+
+UNTAGGED = (ValueError, RecursionError, AttributeError, IndexError, KeyError, TypeError, OverflowError)
+"""What PyYAML lets out for values that are not of their tag, such as ``!!int x``: with the value in the text."""
+_QUOTED = re.compile(r"'(?!<[a-z ]+>')[^']{3,}'")
+"""Something of the file in a parser's words: an alias, a tag; not a single character, nor the kind of a token."""
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
 
 
 class ConfigError(UsageError):
@@ -33,19 +40,26 @@ class YamlFile:
     def __init__(self, path: Path) -> None:
         """Raises ConfigError when the file is absent, not YAML, not a mapping, or says a key twice."""
         self.path = path
-        loader = yaml.SafeLoader(_text(path))
+        text = _text(path)
         try:
-            self._root = loader.get_single_node()
-            self._refuse_doubtful_keys()
-            self.values: dict[str, Any] = loader.construct_document(self._root) if self._root else {}
+            self._root, self.values = self._read(text)
         except yaml.MarkedYAMLError as error:
             raise ConfigError([self._syntax(error)]) from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except yaml.YAMLError as error:
             raise ConfigError([f"{path}: not YAML: {str(error).splitlines()[0]}"]) from None
-        finally:
-            loader.dispose()
+        except UNTAGGED:
+            raise ConfigError([f"{path}: not YAML: a value is not what its tag says, or nested too deep"]) from None
         if not isinstance(self.values, dict):
             raise ConfigError([f"{path}:1: must hold keys such as `streams:`, not a {type(self.values).__name__}"])
+
+    def _read(self, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
+        loader = yaml.SafeLoader(text)
+        try:
+            root = loader.get_single_node()
+            self._refuse_doubtful_keys(root)
+            return root, loader.construct_document(root) if root else {}
+        finally:
+            loader.dispose()
 
     def line(self, location: Location) -> int:
         """Line (from 1) of the key or list item at ``location``, or of the nearest thing around it."""
@@ -57,15 +71,16 @@ class YamlFile:
             node, line = found
         return line
 
-    def _refuse_doubtful_keys(self) -> None:
-        problems = [f"{self.path}:{line}: {problem}" for line, problem in _doubtful_keys(self._root, set())]
+    def _refuse_doubtful_keys(self, root: yaml.Node | None) -> None:
+        problems = [f"{self.path}:{line}: {problem}" for line, problem in _doubtful_keys(root, set())]
         if problems:
             raise ConfigError(problems)
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> str:
         mark = error.problem_mark or error.context_mark
         where = f"{self.path}:{mark.line + 1}" if mark else str(self.path)
-        return f"{where}: not YAML: {error.problem or error.context}"
+        problem = _QUOTED.sub("'…'", str(error.problem or error.context))
+        return f"{where}: not YAML: {problem}"
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], file: YamlFile | None = None) -> list[str]:
@@ -76,7 +91,12 @@ def problems_of(error: ValidationError, model: type[BaseModel], file: YamlFile |
 
 def key_path(location: Location) -> str:
     """``streams[0].source``"""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in location).lstrip(".")
+
+
+def _shown(key: object) -> str:
+    """A key as it is, if it looks like one: an address that slipped into a key's place may hold a password."""
+    return str(key) if _PLAIN_KEY.fullmatch(str(key)) else "…"
 
 
 def _text(path: Path) -> str:
@@ -107,9 +127,9 @@ def _doubtful_in_mapping(node: yaml.MappingNode, seen: set[int]) -> Iterator[tup
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-            yield line, f"{getattr(key, 'value', 'a key')!r} is not read as text here: put it in quotes"
+            yield line, f"{_shown(getattr(key, 'value', ''))!r} is not read as text here: put it in quotes"
         elif key.value in keys:
-            yield line, f"{key.value}: said twice: keep one"
+            yield line, f"{_shown(key.value)}: said twice: keep one"
         keys.add(str(key.value))
         yield from _doubtful_keys(value, seen)
 

@@ -18,6 +18,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def plain_name(name: str) -> str:
@@ -33,9 +34,16 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _variable_name(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("must be the name of an environment variable: a secret itself does not belong in this file")
+    return name
+
+
 PlainName = Annotated[str, AfterValidator(plain_name)]
 Text = Annotated[str, AfterValidator(_not_blank)]
 UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 
 class Section(BaseModel):

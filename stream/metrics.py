@@ -7,11 +7,12 @@ grow the series without end nor carry an address or a password. Series start at 
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -51,8 +52,14 @@ VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """From a drawn overlay (0.3 ms) to a stalled camera."""
 PROBABILITIES = tuple(step / 10 for step in range(1, 11))
+CANARY_CLIPS = ("genuine", "swapped")
 RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+WEB_CODES = (
+    "200", "201", "204", "206", "304", "400", "401", "403", "404", "405", "408", "409", "413", "415", "416", "422",
+    "429", "500", "503",
+)  # fmt: skip
+"""Of answers; others are counted as ``other``."""
 
 _no_created_series: Callable[[], None] = disable_created_metrics
 """The library's own function has no types."""
@@ -71,6 +78,7 @@ class Metrics:
         _no_created_series()  # a time stamp beside every counter doubles a scrape and tells nobody anything
         self._wall_clock = wall_clock
         self._streams: set[str] = set()
+        self._canary: tuple[Gauge, Gauge] | None = None
         self._backends: dict[tuple[str, str], str] = {}
         """(model, backend) -> precision."""
         self._alert_sinks: set[str] = set()
@@ -81,6 +89,7 @@ class Metrics:
         self._add_face_series()
         self._add_sampling_series()
         self._add_inference_series()
+        self._add_web_series()
         self._add_alert_series()
         self._add_evidence_series()
         self._add_process_series()
@@ -172,6 +181,28 @@ class Metrics:
     def evidence_failed(self) -> None:
         """An alert's evidence could not be kept."""
         self._evidence_failures.inc()
+
+    def show_canary(self, is_right: bool, probabilities: Mapping[str, float]) -> None:
+        """The newest pass of the known clips; before the first there are no series, nor where the canary is off."""
+        if self._canary is None:
+            ok = Gauge(
+                "unmask_canary_ok", "1 when the engines tell the known clips apart, else 0", registry=self.registry
+            )
+            said = Gauge(
+                "unmask_canary_probability", "Fake probability of a known clip", ["clip"], registry=self.registry
+            )
+            self._canary = ok, said
+        ok, said = self._canary
+        ok.set(is_right)
+        for clip in CANARY_CLIPS:
+            said.labels(clip).set(probabilities.get(clip, math.nan))
+
+    def web_clients(self, count: int) -> None:
+        """Viewers of live videos and listeners to events, now."""
+        self._web_clients.set(count)
+
+    def web_answered(self, status: int) -> None:
+        self._web_requests.labels(_one_of(str(status), WEB_CODES)).inc()
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -372,6 +403,15 @@ class Metrics:
         self._evidence_failures = Counter(
             "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
+
+    def _add_web_series(self) -> None:
+        self._web_clients = Gauge(
+            "unmask_web_clients", "Viewers of live videos and listeners to events", registry=self.registry
+        )
+        self._web_requests = Counter(
+            "unmask_web_requests", "Requests the web page and its API have answered", ["code"], registry=self.registry
+        )
+        _start(self._web_requests, [(code,) for code in WEB_CODES])
 
     def _add_process_series(self) -> None:
         info = Gauge(

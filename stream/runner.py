@@ -41,9 +41,13 @@ class Runner:
         *,
         wake: threading.Event,
         on_lost: Callable[[OutputError], None] = lambda _: None,
+        between: Callable[[], None] = lambda: None,
         clock: Clock = time.monotonic_ns,
     ) -> None:
-        """``on_lost`` is told of a sink that failed and is left out from then on."""
+        """``on_lost`` is told of a sink that failed and is left out from then on.
+
+        ``between`` is called after each round, on the analysis thread, which owns the engines: it must be brief.
+        """
         self._analyzer = analyzer
         self.roster = Roster(streams, wake)
         """Streams come and go through it, from any thread."""
@@ -53,6 +57,7 @@ class Runner:
         self._clock = clock
         self._wake = wake
         self._on_lost = on_lost
+        self._between = between
         self._stop = threading.Event()
         self._failed_steps = 0
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
@@ -95,7 +100,9 @@ class Runner:
             self._wake.clear()
             self._settle()
             self.rounds += 1
-            if self.round():
+            had_frames = self.round()
+            self._between()
+            if had_frames:
                 continue
             self._publish_states()
             if self.roster.close_if_over():

@@ -13,6 +13,9 @@ from engines.training.degrade import Floats, Rgb, Rng, as_rgb, blur, jpeg, sharp
 from engines.training.face_hulls import FAINTEST_MASK, hull_mask, softened
 from engines.training.landmarks import Points
 
+MOST_REDRAWS = 50
+"""A draw in some hundred leaves a plain picture as it is: nothing shifted, the change outside the mask or under it."""
+
 
 def self_blended(rng: Rng, rgb: Rgb) -> Rgb:
     """A fake made of one real face."""
@@ -22,8 +25,18 @@ def self_blended(rng: Rng, rgb: Rgb) -> Rgb:
 def blended_with_itself(rng: Rng, rgb: Rgb, landmarks: Points | None = None) -> tuple[Rgb, Floats]:
     """A fake made of one real face, and the mask (H, W) in 0-1 that it was blended through.
 
-    ``landmarks``: the mask follows them; without any it is a polygon about the picture's middle.
+    ``landmarks``: the mask follows them; without any it is a polygon about the picture's middle. Drawn again while the
+    fake equals the face, which must not be labelled a fake; a picture that no draw changes has nothing to blend.
     """
+    fake, mask = _blended_once(rng, rgb, landmarks)
+    for _ in range(MOST_REDRAWS):
+        if not np.array_equal(fake, rgb):
+            break
+        fake, mask = _blended_once(rng, rgb, landmarks)
+    return fake, mask
+
+
+def _blended_once(rng: Rng, rgb: Rgb, landmarks: Points | None) -> tuple[Rgb, Floats]:
     source, target = _changed_source(rng, rgb), _changed_target(rng, rgb)
     side = rgb.shape[0]
     mask = _visible_mask(rng, side) if landmarks is None else hull_mask(rng, landmarks, side)

@@ -4,9 +4,12 @@
 
     push ─► drawing: appsrc ! convert/scale to the first size ! unmaskoverlay ! appsink
               ├─► window:   appsrc ! sink
+              ├─► viewers, while there are any (live_view.py)
               └─► encoding: appsrc ! encoder ! appsink        (once for both; for clients alone: while one plays)
                     ├─► file: appsrc ! mp4mux ! filesink
                     └─► RTSP clients
+
+Live video is drawn and encoded while it reaches a window, a file, a viewer or a client, and not otherwise.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from gi.repository import Gst, GstVideo  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
+from stream.gst.live_view import StreamViewers  # noqa: E402
 from stream.gst.overlay_element import OverlayBinding, UnmaskOverlay  # noqa: E402
 from stream.gst.recording import (  # noqa: E402
     RAW_QUEUE,
@@ -67,10 +71,12 @@ class OutputTargets:
     display: bool = False
     save: Path | None = None
     restream: Restream | None = None
+    viewers: StreamViewers | None = None
+    """Who may come and watch; nothing is drawn for this target alone before somebody does."""
 
     @property
     def is_empty(self) -> bool:
-        return not (self.display or self.save or self.restream)
+        return not (self.display or self.save or self.restream or self.viewers)
 
 
 class VideoOutput:
@@ -98,7 +104,7 @@ class VideoOutput:
         self._name, self._is_live, self._observer, self._on_error = name, is_live, observer, on_error
         self._retimer, self._times = Retimer(), _Times()
         self._lock, self._abort = threading.Lock(), threading.Event()
-        self._caps = _FixedRate()
+        self._caps, self._wanted = _FixedRate(), targets
         binding = OverlayBinding(name, scenes, observer, style or OverlayStyle(), is_live)
         self._drawing = self._drawing_branch(binding if scenes is not None else None)
         with ExitStack() as undo:
@@ -119,6 +125,8 @@ class VideoOutput:
 
     def push(self, sample: Any, segment: int) -> None:
         """One decoded frame (Gst.Sample of I420 or NV12). From one thread at a time; live: returns at once."""
+        if self._is_idle:
+            return
         buffer, caps = sample.get_buffer(), self._caps.fixed(sample.get_caps())
         pts_ns = None if buffer.pts == Gst.CLOCK_TIME_NONE else buffer.pts
         with self._lock:
@@ -136,10 +144,18 @@ class VideoOutput:
         self._undo.close()
 
     @property
+    def _is_idle(self) -> bool:
+        """Whether a frame that came now would be drawn for nobody."""
+        wanted, encoding = self._wanted, self._encoding
+        if wanted.is_empty or wanted.display or (encoding is not None and encoding.is_wanted):
+            return False
+        return wanted.viewers is None or not wanted.viewers.want_a_frame
+
+    @property
     def _encoding(self) -> _Encoding | None:
         return next((target for target in self._targets if isinstance(target, _Encoding)), None)
 
-    def _opened(self, targets: OutputTargets, undo: ExitStack) -> Iterator[_Window | _Encoding]:
+    def _opened(self, targets: OutputTargets, undo: ExitStack) -> Iterator[_Window | _Encoding | StreamViewers]:
         if targets.display:
             window = _Window(window_branch(find_window_sink(), self._on_error, self._abort, is_live=self._is_live))
             undo.callback(window.close)
@@ -148,6 +164,8 @@ class VideoOutput:
             encoding = _Encoding(self._name, targets, self._on_error, self._abort, is_live=self._is_live)
             undo.callback(encoding.close)
             yield encoding
+        if targets.viewers is not None:  # they outlive this output: a stream that is opened again keeps them
+            yield targets.viewers
 
     def _drawing_branch(self, binding: OverlayBinding | None) -> Branch:
         pipeline = parsed(DRAWING)

@@ -48,7 +48,7 @@ class SourceUri:
         """The address, fit for logs and errors."""
         if self.is_remote:
             return _redacted_url(self.location, has_user=self.user is not None)
-        return self.location if self.kind in ("file", "webcam") else f"{self.kind}:{self.location}"
+        return redacted_path(self.location) if self.kind in ("file", "webcam") else f"{self.kind}:{self.location}"
 
     def __str__(self) -> str:
         return self.redacted()
@@ -114,10 +114,10 @@ def _decoded(text: str | None) -> str | None:
 
 
 def _file_path(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.netloc not in ("", "localhost"):
+    host, _, _ = text[len("file://") :].partition("/")
+    if host not in ("", "localhost"):
         raise UsageError("a file:// address must name a file on this machine: write file:///path/to/clip.mp4")
-    return unquote(text[len("file://") + len(parts.netloc) :])
+    return unquote(text[len("file://") + len(host) :])
 
 
 def _from_path(text: str) -> SourceUri:
@@ -132,7 +132,7 @@ def _at_home(path: Path) -> Path:
     """``~`` and ``~name`` as the shell takes them: where nobody has that name, it is a name like any other."""
     try:
         return path.expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # nobody of that name; a name that no machine could have
         return path
 
 
@@ -159,6 +159,11 @@ def _number(detail: str, word: str) -> str:
     if detail and not re.fullmatch(r"[0-9]{1,6}", detail):
         raise UsageError(f"{word} is followed by a number: write {word}:0")
     return str(int(detail or "0"))
+
+
+def redacted_path(text: str) -> str:
+    """A path as it is; in what may be a mistyped address all that holds a colon and stands before an @ is starred."""
+    return re.sub(r"[^/]*:.*@", "***@", text, flags=re.DOTALL)
 
 
 def _redacted_url(url: str, *, has_user: bool) -> str:

@@ -183,7 +183,7 @@ KNOWN_WORDS = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(texts=st.lists(st.text(max_size=40).filter(lambda text: text not in KNOWN_WORDS), min_size=1, max_size=5))
 def test_labels_outside_their_sets_become_other_and_series_do_not_grow(texts: list[str]) -> None:
     metrics = Metrics()
@@ -270,14 +270,26 @@ def test_a_fallback_is_at_zero_before_it_happens(metrics: Metrics) -> None:
     assert value(metrics, "runtime_changes_total", **change) == 1
 
 
+def test_a_canary_shows_nothing_before_its_first_answer(metrics: Metrics) -> None:
+    assert "unmask_canary" not in metrics.scrape()
+    metrics.show_canary(True, {"genuine": 0.2, "swapped": 0.9})
+    assert "unmask_canary_ok 1.0" in metrics.scrape()
+    assert 'unmask_canary_probability{clip="genuine"} 0.2' in metrics.scrape()
+    metrics.show_canary(False, {"swapped": 0.4})
+    assert "unmask_canary_ok 0.0" in metrics.scrape()
+    assert 'unmask_canary_probability{clip="genuine"} NaN' in metrics.scrape()
+    assert 'unmask_canary_probability{clip="swapped"} 0.4' in metrics.scrape()
+
+
 def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
     known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "before", "after", "le"]
     alerts = ["rule_kind", "sink", "outcome"]
+    web = ["code"]
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
     board = ["zone", "rail", "gpu"]
-    assert labels <= {*known, *alerts, *build_info, *python_info, *board}
+    assert labels <= {*known, *alerts, *build_info, *python_info, *board, *web}
 
 
 def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
@@ -363,6 +375,7 @@ def documented() -> dict[str, tuple[str, frozenset[str], str]]:
 
 def test_the_documentation_lists_exactly_the_metrics_that_exist(metrics: Metrics) -> None:
     metrics.add_backend("xception", "tensorrt")  # only such a one has a fallback
+    metrics.show_canary(True, {})
     existing = {}
     for family in text_string_to_metric_families(metrics.scrape()):
         if family.name.startswith("unmask_"):
@@ -385,6 +398,7 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.STREAM_ALERTS,
         *metrics_module.SERVICE_ALERTS,
         *metrics_module.DELIVERY_OUTCOMES,
+        *metrics_module.CANARY_CLIPS,
         *(state.value for state in StreamState),
         *ZONES.values(),
         *RAILS.values(),

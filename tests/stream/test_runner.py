@@ -55,6 +55,24 @@ def test_every_borrowed_frame_is_given_back() -> None:
     assert given_back == list(range(30))
 
 
+def test_what_runs_between_two_rounds_has_the_analysis_thread_to_itself() -> None:
+    house, seen = House(), list[tuple[str, int]]()
+    streams = [running(house, clip())]
+    runner = Runner(
+        house.analyzer,
+        streams,
+        [],
+        house.observer,
+        wake=threading.Event(),
+        between=lambda: seen.append((threading.current_thread().name, runner.rounds)),
+    )
+    runner.start()
+    assert runner.finished.wait(30)
+    runner.join()
+    assert {name for name, _ in seen} == {"analysis"}
+    assert [rounds for _, rounds in seen] == list(range(1, runner.rounds + 1))
+
+
 def test_a_source_that_fails_does_not_stop_the_others() -> None:
     broken = ScriptedSource("bad", [frame_of(0.0, stream="bad"), SourceError("bad: gone: plug it in")])
     sink = MemorySink()

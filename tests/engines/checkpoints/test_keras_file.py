@@ -241,3 +241,19 @@ def test_no_change_of_bytes_brings_anything_but_a_line(tmp_path, suffix, changes
     except CheckpointError as error:
         line = str(error)
     assert "\n" not in line
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(WHOLE)), st.floats(0, 1), st.integers(0, 64), st.binary(max_size=64))
+def test_no_piece_put_in_or_cut_off_brings_anything_but_a_line(tmp_path, suffix, place, cut, piece):
+    content = WHOLE[suffix]
+    at = int(place * len(content))
+    path = tmp_path / f"fuzzed{suffix}"
+    path.write_bytes(content[:at] + piece + (content[at + cut :] if cut < 60 else b""))
+    line = ""
+    try:
+        if looks_like_keras(path):
+            network_from_keras(read_keras(path))
+    except CheckpointError as error:
+        line = str(error)
+    assert len(line.splitlines()) <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -205,3 +206,32 @@ def test_no_change_of_bytes_brings_anything_but_a_line(tmp_path, form, changes):
     except CheckpointError as error:
         line = str(error)
     assert "\n" not in line
+
+
+hostile_files = st.sampled_from([True, False])
+spots = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(FORMATS)), st.sampled_from(sorted(FORMATS)), st.floats(0, 1), st.floats(0, 1))
+def test_no_two_files_glued_together_bring_anything_but_a_line(tmp_path, form, other, until, since):
+    first, second = FORMATS[form], FORMATS[other]
+    content = first[: int(until * len(first))] + second[int(since * len(second)) :]
+    line = ""
+    try:
+        read(tmp_path, content)
+    except CheckpointError as error:
+        line = str(error)
+    assert len(line.splitlines()) <= 1
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hostile_files, spots)
+def test_no_change_of_a_hostile_file_makes_it_run(tmp_path, zipped, changes):
+    trap = tmp_path / "trap"
+    content = bytearray(torch_bytes({"w": torch.ones(1), "x": Hostile(trap)}, zipped))
+    for place, value in changes:
+        content[min(int(place * len(content)), len(content) - 1)] = value
+    with contextlib.suppress(CheckpointError):
+        read(tmp_path, bytes(content))
+    assert not trap.exists()

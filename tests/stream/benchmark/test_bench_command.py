@@ -85,7 +85,7 @@ def test_cameras_that_do_not_start_are_too_many_and_fewer_are_tried(
     monkeypatch.setattr("stream.benchmark.run.run_trial", trial)
     monkeypatch.setattr("stream.benchmark.run.SEARCH_S", 1)
     report = bench(face_clip, monkeypatch, "--streams", "auto", "--seconds", "2")
-    assert tried == [1, 2, 4, 3, 2, 1]
+    assert tried == [8, 4, 2, 3, 2, 1]
     assert (report["largest"], report["carried"], len(report["trial"]["streams"])) == (1, True, 1)
 
 

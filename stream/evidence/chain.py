@@ -1,0 +1,456 @@
+"""The log that cannot be quietly edited: JSON lines, each carrying the hash of the one before, signed at intervals.
+
+Everything is said at once and kept: a line is written whole and synced before ``append`` returns, a line that a crash
+cut short stays and is closed with a record of its own, and lines that a signature knows and the file does not are told.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from stream.errors import OutputError
+from stream.evidence.chain_line import (
+    CUT,
+    FILES,
+    HANDED_IN,
+    HEAD_FILE,
+    JSON,
+    LARGEST_HANDED_IN,
+    LOCK_FILE,
+    LONGEST_LINE,
+    MOST_HANDED_IN,
+    PUBLIC_KEY_FILE,
+    PURGE,
+    SIGNATURE,
+    START,
+    TORN,
+    LineError,
+    LogLine,
+    canonical,
+    line_from,
+    signed_text,
+)
+from stream.evidence.signing import open_key
+
+log = logging.getLogger(__name__)
+
+
+BEFORE_HEAD = 2
+"""Lines of a new log before its first head is on disk: a crash there leaves it without."""
+
+
+LOOK_S = 1.0
+"""How often it looks for what was handed in."""
+MAY_BE_HANDED_IN = (PURGE,)
+
+
+class LogHeldError(OutputError):
+    """Another process writes this log."""
+
+
+@dataclass(frozen=True)
+class ChainLimits:
+    """When a file is full and when lines are signed."""
+
+    file_bytes: int = 16 << 20
+    sign_lines: int = 32
+    """At most so many lines wait for a signature …"""
+    sign_s: float = 30.0
+    """… and none for longer than this."""
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where a log that is there already ends."""
+
+    path: Path
+    size: int
+    last: LogLine | None
+    """The last line that can be believed."""
+    fragment: bytes = b""
+    """What a crash left of a line."""
+    lacks_end: bool = False
+    """The last line is whole, but for its line end."""
+
+
+class ChainLog:
+    """Appends to the log in ``folder``. Safe from any thread; one process at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        key_path: Path,
+        limits: ChainLimits = ChainLimits(),
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Goes on where the log ends. Raises OutputError with one line when it cannot be written, or is not ours."""
+        self._folder, self._limits = folder, limits
+        self._now, self._monotonic = now, monotonic
+        self._lock, self._wake = threading.Lock(), threading.Condition()
+        self._key = open_key(key_path)
+        self._file = -1
+        self._said_at: float | None = None
+        self._unsigned = 0
+        self._is_closed = False
+        self._held = _lock(folder)
+        try:
+            self._open()
+            self._take_over()
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, OSError):
+                raise OutputError(f"the log cannot be written to {folder}: {error.strerror}") from None
+            raise
+        self._signer = threading.Thread(target=self._sign_in_time, name="log", daemon=True)
+        self._signer.start()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the public key: whoever keeps it elsewhere can tell whether the log was signed again by another."""
+        return self._key.public.fingerprint
+
+    @property
+    def head(self) -> str:
+        """Hash of the newest line: kept elsewhere, it proves later that the log still holds everything up to it."""
+        with self._lock:
+            return self._last.hash
+
+    def append(self, kind: str, record: Mapping[str, JSON]) -> None:
+        """Write one line and sync it; signs when enough lines wait for it.
+
+        Raises OutputError when it cannot be written: the log then ends with its last whole line.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise OutputError("the log is closed: nothing more can be written to it")
+            self._say(kind, record)
+            if self._unsigned >= self._limits.sign_lines:
+                self._sign()
+
+    def sign(self) -> None:
+        """Sign what no signature covers yet."""
+        with self._lock:
+            if self._unsigned and not self._is_closed:
+                self._sign()
+
+    def close(self) -> None:
+        """Sign and let go of the folder; a second call does nothing."""
+        with self._wake:
+            self._wake.notify()
+        with self._lock:
+            if self._is_closed:
+                return
+            try:
+                if self._unsigned:
+                    self._sign()
+            finally:
+                self._is_closed = True
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for file in (self._file, self._held):
+            if file >= 0:
+                os.close(file)
+
+    def _sign_in_time(self) -> None:
+        signed = self._monotonic()
+        while not self._is_closed:
+            with self._wake:
+                self._wake.wait(min(LOOK_S, self._limits.sign_s))
+            with suppress(OutputError):  # whoever appends next is told
+                self._take_over()
+                if self._monotonic() - signed >= self._limits.sign_s:
+                    self.sign()
+                    signed = self._monotonic()
+
+    def _take_over(self) -> None:
+        """Write down what other processes have handed in; what is no record of ours is left lying."""
+        for path, kind, record in handed_in(self._folder):
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._say(kind, record)
+            path.unlink(missing_ok=True)
+
+    # What follows runs with the lock held, or before there is a second thread.
+
+    def _open(self) -> None:
+        end = _end_of(self._folder)
+        if end is None:
+            self._begin()
+            return
+        self._check_key()
+        self._last = end.last or LogLine(0, 0.0, None, "", {}, "", START)
+        self._path, self._file = end.path, _append_to(end.path)
+        self._mend(end)
+        self._tell_cut()
+        self.sign()
+
+    def _begin(self) -> None:
+        _write_whole(self._folder / PUBLIC_KEY_FILE, self._key.public.to_pem())
+        self._last = LogLine(0, 0.0, None, "", {}, "", START)
+        self._path = _path_of(self._folder, 1)
+        self._file = _append_to(self._path)
+        self._say("log", {"format": 1, "key": self.fingerprint})
+        self._sign()
+
+    def _check_key(self) -> None:
+        path = self._folder / PUBLIC_KEY_FILE
+        known = path.read_bytes() if path.is_file() else None
+        if known is None:
+            log.warning("%s was missing and is written again: keep a copy elsewhere", path)
+            _write_whole(path, self._key.public.to_pem())
+        elif known != self._key.public.to_pem():
+            raise OutputError(
+                f"the log in {self._folder} is another key's, not {self.fingerprint}: "
+                "set evidence.key to that one, or name another evidence.folder"
+            )
+
+    def _mend(self, end: _End) -> None:
+        """Close a line that a crash left open: what is there of it stays."""
+        if end.lacks_end:
+            log.warning("%s: the last line had no end: a crash; it is whole", end.path)
+            self._write(b"\n")
+        elif end.fragment:
+            log.warning("%s: the last line is torn: a crash in the middle of a write; closed and noted", end.path)
+            digest = hashlib.sha256(end.fragment).hexdigest()
+            torn: dict[str, JSON] = {"file": end.path.name, "bytes": len(end.fragment), "sha256": digest}
+            self._say(TORN, torn, before=b"\n")
+
+    def _tell_cut(self) -> None:
+        """Say so, for good, when the newest signature knows a line that is not there any more."""
+        path = self._folder / HEAD_FILE
+        try:
+            head = json.loads(path.read_bytes()[:LONGEST_LINE])
+            is_there = _holds(self._folder, int(head["seq"]), str(head["hash"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            head, is_there = None, False
+        if not is_there and self._last.seq > BEFORE_HEAD:
+            log.error("%s: lines that were signed are gone: run unmask verify", self._folder)
+            self._say(CUT, {"head": head})
+
+    def _say(self, kind: str, record: Mapping[str, JSON], *, before: bytes = b"") -> None:
+        now = self._monotonic()
+        since = None if self._said_at is None else round(now - self._said_at, 3)
+        line = LogLine(self._last.seq + 1, round(self._now(), 3), since, kind, record, self._last.hash)
+        try:
+            text = line.sealed().to_bytes()
+        except (TypeError, ValueError) as error:
+            raise OutputError(f"a {kind} record cannot be logged: {error}") from None
+        if len(text) > LONGEST_LINE:
+            raise OutputError(f"a {kind} record of {len(text)} bytes is too long to be logged")
+        if before or not self._is_full(len(text)):
+            self._write(before + text)
+        else:
+            self._turn_over(text)
+        self._last, self._said_at = line.sealed(), now
+        self._unsigned += 1
+
+    def _is_full(self, more: int) -> bool:
+        size = os.fstat(self._file).st_size
+        return size > 0 and size + more > self._limits.file_bytes
+
+    def _turn_over(self, text: bytes) -> None:
+        """The chain goes on in the next file."""
+        path = _path_of(self._folder, _number_of(self._path) + 1)
+        before, self._file = self._file, _append_to(path)
+        try:
+            self._write(text)
+        except OutputError:
+            os.close(self._file)
+            self._file = before
+            path.unlink()
+            raise
+        os.close(before)
+        self._path = path
+
+    def _write(self, text: bytes) -> None:
+        """At once and whole, or not at all."""
+        size = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, text) < len(text):
+                raise OSError(28, "No space left on device")
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise OutputError(f"the log cannot be written to {self._path}: {error.strerror}") from None
+
+    def _sign(self) -> None:
+        """A line that signs all before it, then a file that signs that line too: cutting it off is found."""
+        covered = self._last
+        signature = self._key.sign(signed_text(covered.seq, covered.hash))
+        signed: dict[str, JSON] = {"covers": covered.seq, "head": covered.hash, "signature": signature}
+        self._say(SIGNATURE, {**signed, "key": self.fingerprint})
+        last = self._last
+        head = {"seq": last.seq, "hash": last.hash, "at": last.at, "key": self.fingerprint}
+        try:
+            text = canonical({**head, "signature": self._key.sign(signed_text(last.seq, last.hash))})
+            _write_whole(self._folder / HEAD_FILE, text + b"\n")
+        except OSError as error:
+            raise OutputError(f"the log's head cannot be written to {self._folder}: {error.strerror}") from None
+        self._unsigned = 0
+
+
+def hand_in(folder: Path, kind: str, record: Mapping[str, JSON]) -> None:
+    """For a process that may not write the log because another one does: that one will. Raises OutputError."""
+    place = folder / HANDED_IN
+    try:
+        place.mkdir(exist_ok=True)
+        _write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", canonical({"kind": kind, "record": record}))
+    except OSError as error:
+        raise OutputError(f"a record cannot be handed in at {place}: {error.strerror}") from None
+
+
+def handed_in(folder: Path) -> Iterator[tuple[Path, str, dict[str, JSON]]]:
+    """(file, kind, record), oldest first."""
+    for path in sorted((folder / HANDED_IN).glob("[0-9]*.json"))[:MOST_HANDED_IN]:
+        try:
+            if path.is_symlink() or path.stat().st_size > LARGEST_HANDED_IN:
+                continue
+            given = json.loads(path.read_bytes())
+            kind, record = given["kind"], given["record"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if kind in MAY_BE_HANDED_IN and isinstance(record, dict):
+            yield path, kind, record
+
+
+@contextmanager
+def open_record(folder: Path, key_path: Path) -> Iterator[Callable[[str, Mapping[str, JSON]], None]]:
+    """A command's way to the log in ``folder``: written at once, or handed in where a watch holds it.
+
+    Where no log was ever begun nothing is recorded.
+    """
+    if not log_files(folder):
+        yield lambda _kind, _record: None
+        return
+    try:
+        chain = ChainLog(folder, key_path)
+    except LogHeldError:
+        yield partial(hand_in, folder)
+        return
+    try:
+        yield chain.append
+    finally:
+        chain.close()
+
+
+def log_files(folder: Path) -> list[Path]:
+    """In order."""
+    return sorted(folder.glob(FILES))
+
+
+def _path_of(folder: Path, number: int) -> Path:
+    return folder / f"log-{number:06d}.jsonl"
+
+
+def _number_of(path: Path) -> int:
+    try:
+        return int(path.stem.removeprefix("log-"))
+    except ValueError:
+        raise OutputError(f"{path} is no file of this log: move it away") from None
+
+
+def _lock(folder: Path) -> int:
+    """Held for as long as the descriptor is open: a process that dies lets go."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OutputError(f"the log cannot be written to {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise LogHeldError(f"another process writes the log in {folder}: give each its own evidence.folder") from None
+    return file
+
+
+def _append_to(path: Path) -> int:
+    is_new = not path.exists()
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    if is_new:
+        _sync_folder(path.parent)
+    return file
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Complete or not at all, and there after a power cut."""
+    partial = path.with_name(f".{path.name}.partial")
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with os.fdopen(file, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(file)
+    os.replace(partial, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _end_of(folder: Path) -> _End | None:
+    """None when there is no log yet."""
+    files = log_files(folder)
+    for path in reversed(files):
+        end = _end_in(path, is_last=path == files[-1])
+        if end.last is not None or path == files[0]:
+            newest = files[-1]
+            return end if path == newest else _End(newest, newest.stat().st_size, end.last)
+    return None
+
+
+def _end_in(path: Path, *, is_last: bool) -> _End:
+    last, rest = None, b""
+    with path.open("rb") as file:
+        for text in iter(lambda: file.readline(LONGEST_LINE), b""):
+            line = _believed(text.removesuffix(b"\n"))
+            last, rest = (line, b"") if line is not None else (last, text)
+            if not text.endswith(b"\n") and is_last:
+                size = path.stat().st_size
+                return _End(path, size, last, fragment=rest, lacks_end=line is not None)
+    return _End(path, path.stat().st_size, last)
+
+
+def _believed(text: bytes) -> LogLine | None:
+    try:
+        line = line_from(text)
+    except LineError:
+        return None
+    return line if line.right_hash() == line.hash else None
+
+
+def _holds(folder: Path, seq: int, digest: str) -> bool:
+    """Whether the log has this line; looks at the newest files first, where a signed head lies."""
+    for path in reversed(log_files(folder)):
+        found = next((line for line in _lines_of(path) if line.seq == seq), None)
+        if found is not None:
+            return found.hash == digest
+    return False
+
+
+def _lines_of(path: Path) -> Iterator[LogLine]:
+    with path.open("rb") as file:
+        for text in iter(lambda: file.readline(LONGEST_LINE), b""):
+            line = _believed(text.removesuffix(b"\n"))
+            if line is not None:
+                yield line

@@ -1,0 +1,199 @@
+"""What vouches for a watch: a log that cannot be quietly edited, and a canary that tells whether it still sees."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess  # nosec B404 # this interpreter, again
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engines.spec import ModelSpec
+from stream.alerts.alert import Alert
+from stream.canary.answers import recorded_for
+from stream.canary.canary import Canary
+from stream.canary.clips import CanaryClip, clips_from
+from stream.canary.keeper import CanaryKeeper, ClipSource, Told
+from stream.config import AppConfig
+from stream.errors import MissingPartError, OutputError
+from stream.evidence.chain import ChainLog
+from stream.evidence.chain_line import LOG_FOLDER
+from stream.evidence.signing import default_key_path
+from stream.evidence_parts import config_sha256
+from stream.parts import Parts
+from stream.web.ports import Readiness
+
+log = logging.getLogger(__name__)
+
+NICENESS = 10
+CLIPS_TIMEOUT_S = 300.0
+_CLIP_MAKER = """
+import os, sys
+sys.path[:] = [path for path in sys.path if path]
+os.nice(int(sys.argv[1]))
+from stream.demo.canary_clips import main
+sys.exit(main())
+"""
+"""At low priority, and without the current folder, where anybody's ``json.py`` may lie."""
+
+
+class WatchLog:
+    """The watch's records: written to the chain where there is one. ``record`` never raises: the video goes on."""
+
+    def __init__(self, chain: ChainLog | None, readiness: Readiness, where: str = "") -> None:
+        self._chain, self._readiness = chain, readiness
+        self.where = where
+        """The log's folder and its key's fingerprint, for people; empty when nothing is kept."""
+
+    def record(self, kind: str, record: Mapping[str, Any]) -> None:
+        """A line of the log; one that cannot be written is told, and the service is not ready until one can."""
+        if self._chain is None:
+            return
+        try:
+            self._chain.append(kind, record)
+        except OutputError as error:
+            log.error("%s", error)
+            self._readiness.set("log", is_met=False, why=str(error))
+        else:
+            self._readiness.set("log", is_met=True, why="written")
+
+    def close(self) -> None:
+        """Write that the watch stops, sign, and let go."""
+        if self._chain is None:
+            return
+        self.record("stop", {})
+        try:
+            self._chain.close()
+        except OutputError as error:
+            log.error("%s", error)
+
+
+def open_log(config: AppConfig, parts: Parts, readiness: Readiness) -> WatchLog:
+    """The log below ``evidence.folder``, begun with what runs. Raises OutputError when it cannot be written."""
+    folder = config.evidence.folder
+    if folder is None:
+        return WatchLog(None, readiness)
+    chain = ChainLog(folder / LOG_FOLDER, config.evidence.key or default_key_path())
+    opened = WatchLog(chain, readiness, f"{folder / LOG_FOLDER}, signed by {chain.fingerprint}")
+    opened.record("start", start_record(config, parts))
+    return opened
+
+
+def start_record(config: AppConfig, parts: Parts) -> dict[str, Any]:
+    """What runs: enough to tell later whether it was the same program, configuration, weights and engine."""
+    model = parts.model
+    return {
+        "version": _version(),
+        "config_sha256": config_sha256(config),
+        "model": model.spec.name,
+        "files": dict(model.spec.files),
+        "backend": parts.scorer.backend_name,
+        "precision": model.precision,
+        "engine": model.why,
+        "detector": parts.detector.name,
+        "detector_backend": parts.detector.backend_name,
+    }
+
+
+@dataclass(frozen=True)
+class OpenCanary:
+    """The canary of a watch; where it is off, each call does nothing."""
+
+    canary: Canary | None = None
+    keeper: CanaryKeeper | None = None
+
+    def step(self) -> None:
+        """Between two rounds, on the analysis thread."""
+        if self.canary is not None:
+            self.canary.step()
+
+    def start(self) -> None:
+        if self.canary is not None and self.keeper is not None:
+            self.keeper.start(self.canary.ask)
+
+    def runtime_changed(self) -> None:
+        if self.keeper is not None:
+            self.keeper.runtime_changed()
+
+    def close(self) -> None:
+        if self.keeper is not None:
+            self.keeper.close()
+
+
+def open_canary(
+    config: AppConfig,
+    parts: Parts,
+    readiness: Readiness,
+    *,
+    show: Callable[[bool, Mapping[str, float]], None],
+    record: Callable[[str, Mapping[str, Any]], None],
+    alert: Callable[[Alert], None] = lambda _: None,
+    source: ClipSource | None = None,
+) -> OpenCanary:
+    """Begins to sing at ``start``. ``source``: None makes the clips in a process of its own."""
+    wish, spec = config.canary, parts.model.spec
+    if not _is_on(wish.enabled, spec):
+        return OpenCanary()
+    told = Told(lambda is_met, why: readiness.set("canary", is_met=is_met, why=why), show, record, alert)
+    insists, every_s = wish.enabled == "on", wish.every_min * 60
+    keeper = CanaryKeeper(source or ClipMaker(), told, every_s=every_s, model=spec.name, insists=insists)
+    return OpenCanary(Canary(parts.detector, parts.scorer, recorded_for(spec), keeper.done), keeper)
+
+
+def _is_on(wish: str, spec: ModelSpec) -> bool:
+    return wish == "on" or (wish == "auto" and recorded_for(spec) is not None)
+
+
+class ClipMaker:
+    """Makes the clips from the packages that hold their pictures, in a process of its own; nothing stays on disk."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_cancelled = False
+        self._lock = threading.Lock()
+
+    def load(self) -> tuple[CanaryClip, ...]:
+        """Raises MissingPartError in one line when they cannot be made."""
+        try:
+            process = self._started()
+            npz, complaint = process.communicate(timeout=CLIPS_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.cancel()
+            raise MissingPartError(f"the canary's clips could not be made: {error}") from None
+        if process.returncode:
+            last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+            raise MissingPartError(f"the canary's clips could not be made: {last[0]}")
+        return clips_from(npz)
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._is_cancelled = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = (sys.executable, "-c", _CLIP_MAKER, str(NICENESS))
+        with self._lock:
+            if self._is_cancelled:
+                raise MissingPartError("the canary was stopped")
+            self._process = subprocess.Popen(  # nosec B603 # our own words
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                start_new_session=True,  # Ctrl-C is for the watch, which then ends it
+            )
+            return self._process
+
+
+def _version() -> str:
+    try:
+        return version("unmask")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"

@@ -1,0 +1,374 @@
+"""Whoever changes the log or its evidence is found, and the place is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.errors import UsageError
+from stream.evidence.chain import ChainLog, hand_in, log_files
+from stream.evidence.chain_line import LOG_FOLDER, SIGNATURE, LogLine, canonical, line_from, signed_text
+from stream.evidence.signing import open_key
+from stream.evidence.verify import Report, report_lines, verify
+from tests.stream.evidence.logs import evidence, kept, lines_of, opened, restore, written
+
+FILES = {"snapshot.jpg": b"picture" * 99, "clip.mp4": b"video" * 4000, "faces/0001.jpg": b"face"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed log of several files. Whoever changes it puts it back."""
+    folder = tmp_path_factory.mktemp("vault") / "evidence"
+    written(folder, 25, file_bytes=2500, sign_lines=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> dict[Path, bytes]:
+    return kept(folder)
+
+
+def places(report: Report) -> list[str]:
+    return [finding.where for finding in report.findings]
+
+
+def place_of(lines: list[bytes], files: list[Path], index: int) -> str:
+    """Where the line with that index stands."""
+    for path in files:
+        count = len(path.read_bytes().splitlines())
+        if index < count:
+            return f"{path.name}:{index + 1}"
+        index -= count
+    raise IndexError(len(lines))
+
+
+def test_a_log_that_nobody_touched_is_intact(folder: Path) -> None:
+    report = verify(folder)
+    assert report.is_intact
+    assert (report.unsigned, report.signed_to) == (0, report.lines)
+    assert report.head == line_from(lines_of(log_files(folder / LOG_FOLDER))[-1][:-1]).hash
+    assert next(report_lines(report)).startswith(f"intact: {report.lines} lines, 20")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_one_changed_byte_is_found_in_its_line(folder: Path, whole: dict[Path, bytes], data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(log_files(folder / LOG_FOLDER)))
+    content = whole[path]
+    at = data.draw(st.integers(0, len(content) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[at]))
+    try:
+        path.write_bytes(content[:at] + bytes([byte]) + content[at + 1 :])
+        report = verify(folder)
+    finally:
+        restore(whole)
+    number = content[:at].count(b"\n") + 1
+    assert not report.is_intact
+    assert places(report)[0] in (f"{path.name}:{number}", f"{path.name}:{number + 1}")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_line_that_is_taken_out_doubled_or_moved_is_found(
+    folder: Path, whole: dict[Path, bytes], data: st.DataObject
+) -> None:
+    path = data.draw(st.sampled_from(log_files(folder / LOG_FOLDER)))
+    lines = whole[path].splitlines(keepends=True)
+    first, second = sorted(data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=2, max_size=2, unique=True)))
+    changes: dict[str, Callable[[], list[bytes]]] = {
+        "out": lambda: lines[:first] + lines[first + 1 :],
+        "doubled": lambda: [*lines[: first + 1], lines[first], *lines[first + 1 :]],
+        "moved": lambda: [*lines[:first], lines[second], *lines[first:second], *lines[second + 1 :]],
+    }
+    change = data.draw(st.sampled_from(sorted(changes)))
+    try:
+        path.write_bytes(b"".join(changes[change]()))
+        report = verify(folder)
+    finally:
+        restore(whole)
+    assert not report.is_intact, change
+    assert line_number(places(report)[0], whole, folder) <= line_number(f"{path.name}:{first + 2}", whole, folder)
+    assert line_number(places(report)[0], whole, folder) >= line_number(f"{path.name}:{first + 1}", whole, folder) - 1
+
+
+def line_number(place: str, whole: dict[Path, bytes], folder: Path) -> int:
+    """A place as a number through all files."""
+    name, _, number = place.partition(":")
+    before = [path for path in log_files(folder / LOG_FOLDER) if path.name < name]
+    return sum(whole[path].count(b"\n") for path in before) + int(number)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_an_end_that_is_cut_off_anywhere_is_found(folder: Path, whole: dict[Path, bytes], data: st.DataObject) -> None:
+    """Of a log that was closed, whose last line is signed."""
+    files = log_files(folder / LOG_FOLDER)
+    index = data.draw(st.integers(0, len(files) - 1))
+    size = data.draw(st.integers(0 if index else 1, len(whole[files[index]]) - 1))
+    try:
+        for path in files[index + 1 :]:
+            path.unlink()
+        files[index].write_bytes(whole[files[index]][:size])
+        report = verify(folder)
+    finally:
+        restore(whole)
+    assert not report.is_intact
+    assert any("cut off" in finding.what or "line end" in finding.what for finding in report.findings)
+
+
+def test_a_file_that_is_gone_is_found(folder: Path, whole: dict[Path, bytes]) -> None:
+    for path in log_files(folder / LOG_FOLDER):
+        try:
+            path.unlink()
+            report = verify(folder)
+        finally:
+            restore(whole)
+        assert not report.is_intact, path.name
+
+
+def forged(lines: list[bytes], first: int, change: Callable[[LogLine], LogLine], key: Path | None) -> list[bytes]:
+    """The chain written anew from a changed line on, signed with ``key`` or with the signatures that were there."""
+    parsed = [line_from(text[:-1]) for text in lines]
+    parsed[first] = change(parsed[first])
+    previous = parsed[first].previous
+    for index in range(first, len(parsed)):
+        line = replace(parsed[index], previous=previous)
+        if line.kind == SIGNATURE:
+            record = {**line.record, "head": previous}
+            if key is not None:
+                record["signature"] = open_key(key).sign(signed_text(line.seq - 1, previous))
+            line = replace(line, record=record)
+        parsed[index] = line.sealed()
+        previous = parsed[index].hash
+    return [line.to_bytes() for line in parsed]
+
+
+def rewritten(folder: Path, first: int, key: Path | None) -> Report:
+    (path,) = written(folder, 12, sign_lines=4)
+    path.write_bytes(b"".join(forged(lines_of([path]), first, lambda line: replace(line, at=line.at + 60), key)))
+    return verify(folder)
+
+
+@pytest.mark.parametrize("first", [2, 3, 9])
+def test_a_chain_that_is_written_anew_fails_at_the_next_signature(tmp_path: Path, first: int) -> None:
+    report = rewritten(tmp_path / "evidence", first, None)
+    place, what = report.findings[0].where, report.findings[0].what
+    lines = [line_from(text[:-1]).kind for text in lines_of(log_files(tmp_path / "evidence" / LOG_FOLDER))]
+    signature = lines.index(SIGNATURE, first) + 1
+    assert place == f"log-000001.jsonl:{signature}"
+    assert "may all have been written anew" in what
+
+
+def test_a_chain_that_is_signed_again_by_another_key_is_found(tmp_path: Path) -> None:
+    report = rewritten(tmp_path / "evidence", 3, tmp_path / "other" / "log.pem")
+    assert "may all have been written anew" in report.findings[0].what
+    assert "head.json" in places(report) or any("cut off" in finding.what for finding in report.findings)
+
+
+def test_another_key_beside_the_log_does_not_deceive_who_kept_the_first(tmp_path: Path) -> None:
+    folder, copy = tmp_path / "evidence", tmp_path / "copy.pem"
+    written(folder, 6)
+    shutil.copy(folder / LOG_FOLDER / "public-key.pem", copy)
+    shutil.rmtree(folder)
+    opened(folder, tmp_path / "other" / "log.pem").close()
+    assert verify(folder).is_intact, "without a copy nobody can know"
+    report = verify(folder, public_key=copy)
+    assert places(report)[0] == "public-key.pem"
+    assert "log-000001.jsonl:2" in places(report)
+
+
+@pytest.mark.parametrize("name", ["head.json", "public-key.pem"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[" * 9999])
+def test_what_lies_beside_the_log_is_missed_too(tmp_path: Path, name: str, content: bytes | None) -> None:
+    written(tmp_path)
+    path = tmp_path / LOG_FOLDER / name
+    path.unlink() if content is None else path.write_bytes(content)
+    report = verify(tmp_path)
+    assert places(report)[0] == name
+
+
+def test_an_old_head_put_back_with_its_log_is_found_by_a_head_kept_elsewhere(tmp_path: Path) -> None:
+    """What the log alone cannot tell."""
+    written(tmp_path, 3)
+    old = kept(tmp_path)
+    assert verify(tmp_path, expect_head=verify(tmp_path).head).is_intact
+    written(tmp_path, 3)
+    head = verify(tmp_path).head
+    restore(old)
+    assert verify(tmp_path).is_intact
+    report = verify(tmp_path, expect_head=head)
+    assert not report.is_intact
+    assert "does not hold the expected head" in report.findings[0].what
+
+
+def test_a_folder_without_a_log_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no log in"):
+        verify(tmp_path)
+
+
+def test_a_clock_that_was_set_back_is_noted(tmp_path: Path) -> None:
+    times = iter([1000.0, 1000.0, 1000.0, 400.0, 400.0, 400.0])
+    key = tmp_path.parent / "keys" / "log.pem"
+    log = ChainLog(tmp_path / LOG_FOLDER, key, now=lambda: next(times), monotonic=lambda: 5.0)
+    log.append("note", {})
+    log.append("note", {})
+    log.close()
+    report = verify(tmp_path)
+    assert report.is_intact
+    assert [note.what for note in report.notes] == ["the clock was set back by 600 s"]
+
+
+# The evidence
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Path:
+    """Two folders of evidence, and one that was purged."""
+    folder = tmp_path / "evidence"
+    log = opened(folder)
+    log.append("evidence", evidence(folder, "gone", {"clip.mp4": b"x"}))
+    log.append("evidence", evidence(folder, "door-1", FILES))
+    log.append("evidence", evidence(folder, "door-2", FILES))
+    shutil.rmtree(folder / "gone")
+    log.append("purge", {"folder": "gone", "why": "age or size"})
+    log.close()
+    return folder
+
+
+def test_evidence_that_nobody_touched_is_intact(vault: Path) -> None:
+    report = verify(vault)
+    assert report.is_intact, report.findings
+    assert (report.evidence_folders, report.evidence_files, report.purged) == (2, 6, 1)
+
+
+def grown(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def linked(path: Path) -> None:
+    path.rename(path.parent.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent.parent / "elsewhere")
+
+
+TAMPERING: list[tuple[str, Callable[[Path], None], str, str]] = [
+    ("a clip's byte", lambda vault: flipped(vault / "door-1/clip.mp4"), "door-1/clip.mp4", "was changed"),
+    ("a clip grows", lambda vault: grown(vault / "door-1/clip.mp4"), "door-1/clip.mp4", "20001 bytes, not 20000"),
+    ("a snapshot", lambda vault: flipped(vault / "door-2/snapshot.jpg"), "door-2/snapshot.jpg", "was changed"),
+    ("a crop is gone", lambda vault: (vault / "door-1/faces/0001.jpg").unlink(), "door-1/faces/0001.jpg", "missing"),
+    ("a link", lambda vault: linked(vault / "door-1/clip.mp4"), "door-1/clip.mp4", "is a link"),
+    ("one file more", lambda vault: (vault / "door-1/new.jpg").write_bytes(b""), "door-1/new.jpg", "nobody recorded"),
+    ("the manifest", lambda vault: grown(vault / "door-1/manifest.json"), "door-1/manifest.json", "was changed"),
+    ("no manifest", lambda vault: (vault / "door-1/manifest.json").unlink(), "door-1/manifest.json", "missing"),
+    ("a folder is gone", lambda vault: shutil.rmtree(vault / "door-1"), "door-1", "no purge is in the log"),
+    ("a folder more", lambda vault: shutil.copytree(vault / "door-1", vault / "copy"), "copy", "nobody recorded"),
+    ("a file more", lambda vault: (vault / "stray.jpg").write_bytes(b"x"), "stray.jpg", "nobody recorded"),
+    ("a purged name", lambda vault: shutil.copytree(vault / "door-1", vault / "gone"), "gone/manifest.json", "changed"),
+]
+
+
+@pytest.mark.parametrize(("change", "where", "what"), [row[1:] for row in TAMPERING], ids=[row[0] for row in TAMPERING])
+def test_tampering_with_evidence_is_found(vault: Path, change: Callable[[Path], None], where: str, what: str) -> None:
+    change(vault)
+    report = verify(vault)
+    assert places(report) == [where]
+    assert what in report.findings[0].what
+
+
+def test_a_purge_that_did_not_come_to_its_end_is_noted_and_the_folder_still_counts(vault: Path) -> None:
+    log = opened(vault)
+    log.append("purge", {"folder": "door-1", "why": "asked for"})
+    log.close()
+    report = verify(vault)
+    assert report.is_intact
+    assert "is there though" in str(report.notes[0])
+    flipped(vault / "door-1/clip.mp4")
+    assert places(verify(vault)) == ["door-1/clip.mp4"]
+
+
+def test_a_purge_that_is_handed_in_explains_what_is_missing(vault: Path) -> None:
+    hand_in(vault / LOG_FOLDER, "purge", {"folder": "door-1", "why": "asked for"})
+    assert verify(vault).is_intact
+    shutil.rmtree(vault / "door-1")
+    report = verify(vault)
+    assert report.is_intact
+    assert "its deletion was handed in" in str(report.notes[-1])
+    opened(vault).close()
+    report = verify(vault)
+    assert report.is_intact
+    assert report.notes == []
+    assert report.purged == 2
+
+
+def test_evidence_that_is_being_written_is_no_break(vault: Path) -> None:
+    (vault / "door-3").mkdir()
+    (vault / "door-3" / "snapshot.jpg").write_bytes(b"x")
+    assert verify(vault).is_intact
+    assert "being written" in str(verify(vault).notes[0])
+    os.utime(vault / "door-3", (0, 0))
+    assert places(verify(vault)) == ["door-3"]
+
+
+def test_a_folder_written_again_counts_as_it_was_recorded_last(vault: Path) -> None:
+    shutil.rmtree(vault / "door-1")
+    record = evidence(vault, "door-1", {"clip.mp4": b"longer"})
+    log = opened(vault)
+    log.append("evidence", record)
+    log.close()
+    assert verify(vault).is_intact
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc", "..", "", "a/b", 7])
+def test_a_record_cannot_lead_out_of_the_folder(tmp_path: Path, name: object) -> None:
+    log = opened(tmp_path / "evidence")
+    log.append("evidence", {"folder": name, "manifest_sha256": "0"})  # type: ignore[dict-item]  # that is the point
+    log.close()
+    assert "under a name that is none" in verify(tmp_path / "evidence").findings[0].what
+
+
+def test_a_manifest_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    record = evidence(folder, "door", {"clip.mp4": b"x"})
+    content = json.dumps({"files": [{"name": "../../secret", "bytes": 1, "sha256": "0"}]}).encode()
+    (folder / "door" / "manifest.json").write_bytes(content)
+    log = opened(folder)
+    log.append("evidence", {**record, "manifest_sha256": hashlib.sha256(content).hexdigest()})
+    log.close()
+    assert "cannot be read" in verify(folder).findings[0].what
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_no_bytes_make_the_verifier_fall(folder: Path, whole: dict[Path, bytes], data: st.DataObject) -> None:
+    """A fuzzer: spliced, cut and random files give a report, never another exception."""
+    path = data.draw(st.sampled_from(sorted(whole)))
+    content = whole[path]
+    first, second = sorted(data.draw(st.lists(st.integers(0, len(content)), min_size=2, max_size=2)))
+    pieces = st.sampled_from(
+        [b"", b"\n", b"{}\n", b"[" * 2000, b'{"seq":1e999}', b"\xff\xfe", canonical({"seq": None})]
+    )
+    middle = data.draw(st.one_of(st.binary(max_size=60), pieces))
+    try:
+        path.write_bytes(content[:first] + middle + content[second:])
+        report = verify(folder)
+        told = list(report_lines(report))
+        json.dumps(report.to_json())
+    finally:
+        restore(whole)
+    assert told
+    if path.suffix == ".jsonl" and content[:first] + middle + content[second:] != content:
+        assert not report.is_intact
