@@ -194,6 +194,7 @@ COMPOSERS = [
     "stream.engine_workshop",
     "stream.engine_sources",
     "stream.engine_check",
+    "stream.engine_upkeep",
     "stream.engine_builds",
     "build_engines",
     "stream.score",
