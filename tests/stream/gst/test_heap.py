@@ -44,7 +44,8 @@ from stream.gst.heap import keep_few_arenas
 if sys.argv[1] == "few":
     keep_few_arenas()
 C = ctypes.CDLL(None)
-go, held = threading.Event(), [threading.Thread(target=lambda: (C.malloc(1000), go.wait())) for _ in range(int(sys.argv[2]))]
+go, count = threading.Event(), int(sys.argv[2])
+held = [threading.Thread(target=lambda: (C.malloc(1000), go.wait())) for _ in range(count)]
 for thread in held:
     thread.start()
 C.malloc_info(0, ctypes.c_void_p.in_dll(C, "stdout"))
