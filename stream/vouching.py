@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.spec import ModelSpec
 from stream.alerts.alert import Alert
@@ -21,12 +21,13 @@ from stream.canary.clips import CanaryClip, clips_from
 from stream.canary.keeper import CanaryKeeper, ClipSource, Told
 from stream.config import AppConfig
 from stream.errors import MissingPartError, OutputError
-from stream.evidence.chain import ChainLog
 from stream.evidence.chain_line import LOG_FOLDER
-from stream.evidence.signing import default_key_path
 from stream.evidence_parts import config_sha256
 from stream.parts import Parts
 from stream.web.ports import Readiness
+
+if TYPE_CHECKING:
+    from stream.evidence.chain import ChainLog
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,9 @@ def open_log(config: AppConfig, parts: Parts, readiness: Readiness) -> WatchLog:
     folder = config.evidence.folder
     if folder is None:
         return WatchLog(None, readiness)
+    from stream.evidence.chain import ChainLog  # signatures and their package, for those who keep something
+    from stream.evidence.signing import default_key_path
+
     chain = ChainLog(folder / LOG_FOLDER, config.evidence.key or default_key_path())
     opened = WatchLog(chain, readiness, f"{folder / LOG_FOLDER}, signed by {chain.fingerprint}")
     opened.record("start", start_record(config, parts))

@@ -154,6 +154,7 @@ class Spool:
             self._lock = -1
 
     def _make_folders(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for inner in ("intake", "firing", *(f"{kind}/{sink}" for kind in ("to", "refused") for sink in self._waiting)):
             (self._folder / inner).mkdir(mode=0o700, parents=True, exist_ok=True)
 

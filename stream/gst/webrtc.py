@@ -85,8 +85,13 @@ def h264_payload(offer_sdp: str) -> int:
 
 
 def without_candidates(offer_sdp: str) -> str:
-    """Addresses that a viewer names are not called: it calls us, and is answered where it calls from."""
-    return "".join(line for line in offer_sdp.splitlines(keepends=True) if not line.startswith("a=candidate"))
+    """Addresses that a viewer names are not called: it calls us, and is answered where it calls from.
+
+    As GStreamer spells it: its reader takes blanks before a line and within one, behind which a candidate could hide.
+    Raises OutputError for what is no SDP.
+    """
+    lines = str(_message(offer_sdp).as_text()).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("a=candidate"))
 
 
 class PeerFeed:
@@ -394,7 +399,11 @@ def _ice_of(rtc: Any) -> Any:
 
 
 def _offer(sdp: str) -> Any:
-    result, message = GstSdp.SDPMessage.new_from_text(without_candidates(sdp))
+    return GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, _message(without_candidates(sdp)))
+
+
+def _message(sdp: str) -> Any:
+    result, message = GstSdp.SDPMessage.new_from_text(sdp)
     if result != GstSdp.SDPResult.OK:
         raise OutputError("the viewer's WebRTC offer is no SDP")
-    return GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, message)
+    return message

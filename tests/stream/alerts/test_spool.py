@@ -56,6 +56,11 @@ def test_messages_come_out_in_order_for_each_sink(tmp_path: Path) -> None:
         assert taken(spool, "mail") == ["a-firing", "b-firing", "c-firing"]
 
 
+def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    with opened(tmp_path / "spool"):
+        assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+
+
 def test_what_waits_survives_its_process_and_stays_in_order(tmp_path: Path) -> None:
     for round_ in range(3):
         with opened(tmp_path) as spool:
