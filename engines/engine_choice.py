@@ -14,10 +14,13 @@ from engines.errors import EngineError, RuntimeMissingError
 from engines.runtime.ports import Backend
 from engines.runtime.table import ALWAYS, RUNTIMES, require, runtime
 from engines.store import BUILT, RECIPE, EngineKey, Manifest, damaged, differences, manifests_under
+from engines.tensorrt.travel import key_on
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+TRAVELS = ("tensorrt", "tensorrt-rtx")
+"""Runtimes whose engines may be built for other machines than the one that builds."""
 READS_GRAPHS = ("openvino-cpu", "onnxruntime-cuda", "onnxruntime-cpu")
 """Runtimes that also run a graph that nobody built an engine of."""
 
@@ -71,19 +74,39 @@ def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: P
 
 
 def engines_here(graph: Graph, root: Path = BUILT, backend: str = AUTO) -> list[tuple[Path, Manifest]]:
-    """Whole engines of the graph that fit this machine, the fastest first; what does not fit is logged."""
+    """Whole engines of the graph that fit this machine, the fastest first; what does not fit is logged.
+
+    Times of another machine say little here: what was built elsewhere comes after what its runtime has built here.
+    """
     found = [
         (folder, manifest)
         for folder, manifest in manifests_under(root / graph.model)
         if backend in (AUTO, manifest.key.runtime) and _is_of(graph, manifest.key) and _is_usable(folder, manifest)
     ]
-    return sorted(found, key=lambda entry: entry[1].item_ms)
+    from_elsewhere = {folder for folder, manifest in found if is_from_elsewhere(manifest.key)}
+    built_here = {manifest.key.runtime for folder, manifest in found if folder not in from_elsewhere}
+
+    def order(entry: tuple[Path, Manifest]) -> tuple[bool, float]:
+        return entry[0] in from_elsewhere and entry[1].key.runtime in built_here, entry[1].item_ms
+
+    return sorted(found, key=order)
 
 
 def key_here(key: EngineKey) -> EngineKey:
-    """The key as this machine would make it. Raises RuntimeMissingError when its runtime is not here."""
+    """The key as this machine would make it, as far as TensorRT's lets its engine travel.
+
+    Raises RuntimeMissingError when its runtime is not here.
+    """
     module = require(key.runtime)
+    if key.runtime in TRAVELS:
+        return key_on(key, module.version(), module.machine())
     return replace(key, runtime_version=module.version(), machine=module.machine(), recipe=RECIPE)
+
+
+def is_from_elsewhere(key: EngineKey) -> bool:
+    """Whether an engine that fits here was built, and timed, on another machine or version."""
+    module = require(key.runtime)
+    return (key.runtime_version, key.machine) != (module.version(), module.machine())
 
 
 def misfits(folder: Path, manifest: Manifest) -> list[str]:
@@ -115,7 +138,8 @@ def _is_usable(folder: Path, manifest: Manifest) -> bool:
 
 def _why(manifest: Manifest) -> str:
     key = manifest.key
-    return f"{key.runtime} {key.precision}: the fastest engine here, {manifest.item_ms:.1f} ms when it was built"
+    where = f" on {key.machine} with {key.runtime_version}" if is_from_elsewhere(key) else ""
+    return f"{key.runtime} {key.precision}: the fastest engine here, {manifest.item_ms:.1f} ms when it was built{where}"
 
 
 def _open_source(graph: Graph, name: str, threads: int) -> Opened:

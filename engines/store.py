@@ -71,7 +71,7 @@ class Parity:
     reference: str
     """Runtime that gave the reference, such as ``torch-cpu`` or ``onnxruntime-cpu``."""
     inputs: int
-    """Items compared."""
+    """Pictures or windows that were compared, each at least once."""
     max_logit_delta: float
     """Largest |difference| of a logit; of a graph without one, of any output relative to its spread."""
     limit: float
@@ -83,6 +83,8 @@ class Parity:
     auc_before: float | None = None
     auc_after: float | None = None
     """On a labelled calibration set; None without one."""
+    batches: tuple[int, ...] = (1,)
+    """Sizes of the batches that the engine was asked in."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def _manifest(raw: dict[str, Any]) -> Manifest:
             ),
             "inputs": tuple(_tensor(item) for item in raw["inputs"]),
             "outputs": tuple(_tensor(item) for item in raw["outputs"]),
-            "parity": Parity(**raw["parity"]),
+            "parity": Parity(**{**raw["parity"], "batches": tuple(raw["parity"].get("batches", (1,)))}),
             "timings": tuple(Timing(**item) for item in raw["timings"]),
         }
     )

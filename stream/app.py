@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from engines.runtime.swappable import RuntimeChange
+from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.gst.output import OutputTargets, Restream
@@ -28,7 +29,7 @@ from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
 from stream.types import StreamName, StreamState
-from stream.vouching import open_canary, open_log
+from stream.vouching import OpenCanary, open_canary, open_log
 from stream.wall.open import OpenWall, open_wall
 from stream.web.ports import Readiness
 
@@ -126,11 +127,10 @@ class _Run:
         self._readiness = Readiness()
         self._log = open_log(config, self._parts, self._readiness)
         closing.callback(self._log.close)
-        show, record = self._metrics.show_canary, self._log.record
-        self._canary = open_canary(config, self._parts, self._readiness, show=show, record=record)
-        closing.callback(self._canary.close)
+        self._alerts = self._open_alerts()
+        self._canary = self._open_canary()
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
-        self._sinks = [*sinks, *self._json_lines()]
+        self._sinks = [*sinks, *self._json_lines(), self._alerts.sink]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -155,6 +155,7 @@ class _Run:
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
+        self._alerts.start(lambda: {stream.name: stream.state for stream in self._streams.list()})
         self._runner.start()
         self._canary.start()
         self._build_engines()
@@ -224,6 +225,28 @@ class _Run:
         sink = JsonLinesSink(self._config.scores)
         self._closing.callback(sink.close)
         return [sink]
+
+    def _open_canary(self) -> OpenCanary:
+        canary = open_canary(
+            self._config,
+            self._parts,
+            self._readiness,
+            show=self._metrics.show_canary,
+            record=self._log.record,
+            alert=self._alerts.raise_alert,
+        )
+        self._closing.callback(canary.close)
+        return canary
+
+    def _open_alerts(self) -> OpenAlerts:
+        opened = open_alerts(
+            self._config.alerts,
+            self._metrics,
+            streams=[stream.name for stream in self._config.streams],
+            record=self._log.record,
+        )
+        self._closing.callback(opened.close)
+        return opened
 
     def _serve_metrics(self) -> str | None:
         model = self._parts.model

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_bench,
         _add_config,
         _add_verify,
+        _add_alerts,
     ):
         add(commands)
     return parser
@@ -141,7 +142,7 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="model that scores faces (default lite0-gru)")
     parser.add_argument("--detector", choices=("centerface", "scrfd", "yunet"), help="face detector")
     parser.add_argument("--detector-weights", type=Path, metavar="FILE.onnx", help="weights for scrfd or yunet")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default: half the cores)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default 0: half the cores)")
 
 
 def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -340,6 +341,13 @@ def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--expect-head", metavar="HASH", help="a head kept elsewhere, which the log must still hold")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_verify)
+
+
+def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("alerts", help="try the way that alerts take").add_subparsers(required=True)
+    test = actions.add_parser("test", help="send a test alert to each sink of a file and say whether it arrived")
+    test.add_argument("--config", type=Path, required=True, metavar="FILE", help="a file with an alerts section")
+    test.set_defaults(run=_alerts_test)
 
 
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
@@ -563,3 +571,19 @@ def _verify(options: argparse.Namespace) -> int:
     report = verify(options.folder, public_key=options.public_key, expect_head=options.expect_head)
     print(json.dumps(report.to_json(), indent=2) if options.json else "\n".join(report_lines(report)))
     return 0 if report.is_intact else 1
+
+
+def _alerts_test(options: argparse.Namespace) -> int:
+    """The exit code is 1 when it did not reach every sink."""
+    from stream.alerts.trial import try_sink
+    from stream.config import load_config
+
+    sinks = load_config(options.config).alerts.to
+    if not sinks:
+        raise UsageError(f"{options.config} names no sinks: list them under alerts.to (docs/alerts.md)")
+    problems = 0
+    for sink in sinks:
+        problem = try_sink(sink)
+        problems += problem is not None
+        print(f"{sink.name} ({sink.kind}): {'arrived' if problem is None else problem}", flush=True)
+    return 1 if problems else 0

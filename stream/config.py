@@ -18,9 +18,7 @@ from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     SecretStr,
@@ -30,18 +28,28 @@ from pydantic import (
 )
 
 from engines.spec import ModelSpec
+from stream.config_alerts import AlertsConfig
 from stream.config_canary import CanaryConfig
 from stream.config_evidence import EvidenceConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
+from stream.config_section import (
+    Fraction,
+    NotNegative,
+    PlainName,
+    Port,
+    Positive,
+    Section,
+    Text,
+    UserText,
+    VariableName,
+    secret_in,
+    variable,
+)
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
 from stream.sources.uri import redacted_path
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 WALL = "wall"
 """Name and RTSP path of the picture of all streams."""
 Display = bool | Literal["auto"]
@@ -49,7 +57,6 @@ Display = bool | Literal["auto"]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 def redacted(source: str) -> str:
@@ -66,33 +73,8 @@ def redacted(source: str) -> str:
     return f"{scheme}://" + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
 
 
-def _stream_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError("must be 1-40 letters, digits, '-', '_' or '.': it becomes a metric label and an RTSP path")
-    return name
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
-
-def _variable_name(name: str) -> str:
-    if not _VARIABLE.fullmatch(f"${{{name}}}"):
-        raise ValueError("must be the name of an environment variable: a secret itself does not belong in this file")
-    return name
-
-
-Text = Annotated[str, AfterValidator(_not_blank)]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
 SourceText = Annotated[Text, PlainSerializer(redacted)]
 """May hold a user and password; dumps are redacted."""
-UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)
@@ -103,7 +85,7 @@ class Credentials:
     password: SecretStr | None = None
 
 
-class StreamDefaults(_Section):
+class StreamDefaults(Section):
     """What all streams share; a stream's own key wins."""
 
     transport: Literal["tcp", "udp"] = "tcp"
@@ -137,7 +119,7 @@ class StreamConfig(StreamDefaults):
 
     source: SourceText = Field(repr=False)
     """``webcam``, ``/dev/video0``, ``rtsp://…``, a file, …; ``${NAME}`` stands for an environment variable."""
-    name: Annotated[str, AfterValidator(_stream_name)] = ""
+    name: PlainName = ""
     """Shown, logged and used as a metric label; left out, one is made from the kind of source."""
     save: Path | None = None
     """Record the overlaid video here."""
@@ -166,16 +148,14 @@ class StreamConfig(StreamDefaults):
         if self.password_env is not None:
             return Credentials(user, SecretStr(self._variable(self.password_env, environment)))
         if self.password_file is not None:
-            return Credentials(user, SecretStr(_secret_in(self.password_file)))
+            return Credentials(user, SecretStr(secret_in(self.password_file)))
         return Credentials(user)
 
     def _variable(self, name: str, environment: Mapping[str, str]) -> str:
-        if not environment.get(name):
-            raise UsageError(f"stream {self.name or redacted(self.source)}: {name} is not set: export {name}=…")
-        return environment[name]
+        return variable(name, f"stream {self.name or redacted(self.source)}", environment)
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """What scores faces."""
 
     name: Text | None = None
@@ -202,7 +182,7 @@ class ModelConfig(_Section):
         return self
 
 
-class DetectorConfig(_Section):
+class DetectorConfig(Section):
     """What finds faces."""
 
     name: Literal["centerface", "scrfd", "yunet"] = "centerface"
@@ -215,14 +195,14 @@ class DetectorConfig(_Section):
     """Longest side of the picture that is searched: wider finds smaller faces and takes longer."""
 
 
-class TrackerConfig(_Section):
+class TrackerConfig(Section):
     """What keeps identities."""
 
     lost_after_s: Positive = 1.0
     """A face not found for this long is gone; later it gets a new id."""
 
 
-class QualityConfig(_Section):
+class QualityConfig(Section):
     """When a face is too poor to be judged; a key left out takes the gate's own limit."""
 
     min_side_px: NotNegative | None = None
@@ -232,7 +212,7 @@ class QualityConfig(_Section):
     min_confidence: Fraction | None = None
 
 
-class ScoringConfig(_Section):
+class ScoringConfig(Section):
     """When a face is called real or fake; a key left out takes the model's or the policy's own value."""
 
     fake_at: Fraction | None = None
@@ -253,7 +233,7 @@ class ScoringConfig(_Section):
             raise UsageError(f"scoring: {error}: change one of them") from None
 
 
-class AnalysisConfig(_Section):
+class AnalysisConfig(Section):
     """How live streams share the one analysis thread; files are always analysed whole."""
 
     batch_window_ms: Annotated[float, Field(ge=0, le=200)] = 2.0
@@ -270,7 +250,7 @@ class AnalysisConfig(_Section):
     """How long that is."""
 
 
-class RestreamConfig(_Section):
+class RestreamConfig(Section):
     """The overlaid video as an RTSP server: rtsp://host:port/NAME."""
 
     enabled: bool = False
@@ -292,7 +272,7 @@ def _sides(size_wh: tuple[int, int]) -> tuple[int, int]:
     return size_wh
 
 
-class WallConfig(_Section):
+class WallConfig(Section):
     """One picture of all streams, with their verdicts."""
 
     enabled: bool = False
@@ -307,7 +287,7 @@ class WallConfig(_Section):
     """Pictures a second; the streams keep their own rates."""
 
 
-class MetricsConfig(_Section):
+class MetricsConfig(Section):
     """Prometheus metrics: http://host:port/metrics."""
 
     enabled: bool = True
@@ -317,7 +297,7 @@ class MetricsConfig(_Section):
     """0 takes a free one."""
 
 
-class RetryConfig(_Section):
+class RetryConfig(Section):
     """How a lost live source is opened again: for ever, with waits that double up to a limit."""
 
     first_s: Positive = 0.5
@@ -332,7 +312,7 @@ class RetryConfig(_Section):
         return self
 
 
-class AppConfig(_Section):
+class AppConfig(Section):
     """A whole run."""
 
     streams: tuple[StreamConfig, ...] = ()
@@ -355,6 +335,7 @@ class AppConfig(_Section):
     retry: RetryConfig = RetryConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     canary: CanaryConfig = CanaryConfig()
+    alerts: AlertsConfig = AlertsConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -422,6 +403,7 @@ def check(path: Path) -> list[str]:
         *(_stream_line(config, stream) for stream in config.streams),
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
+        *_alert_lines(config.alerts),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
 
@@ -435,6 +417,14 @@ def _stream_line(config: AppConfig, stream: StreamConfig) -> str:
     return f"stream {stream.name}: {redacted(stream.source)}" + (f", recorded to {saved}" if saved else "")
 
 
+def _alert_lines(alerts: AlertsConfig) -> list[str]:
+    """None where nothing is to be told."""
+    if not alerts.rules:
+        return []
+    told = ", ".join(sink.name for sink in alerts.to) or "the log only"
+    return [f"alerts: {', '.join(rule.name for rule in alerts.rules)}; told to {told}"]
+
+
 def _check_secrets(config: AppConfig, file: YamlFile) -> None:
     problems = []
     for index, stream in enumerate(config.streams):
@@ -443,19 +433,10 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
                 look()
             except UsageError as error:
                 problems.append(f"{file.path}:{file.line(('streams', index))}: {error}")
+    for index, problem in config.alerts.problems():
+        problems.append(f"{file.path}:{file.line(('alerts', 'to', index))}: {problem}")
     if problems:
         raise ConfigError(problems)
-
-
-def _secret_in(path: Path) -> str:
-    try:
-        secret = Path(os.path.expanduser(path)).read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise UsageError(f"password_file {path} cannot be read ({reason}): write the password into it") from None
-    if not secret:
-        raise UsageError(f"password_file {path} is empty: write the password into it")
-    return secret
 
 
 _RIVALS = {"user": "user_env", "user_env": "user", "password_env": "password_file", "password_file": "password_env"}

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from stream.errors import UsageError
 
 Location = tuple[int | str, ...]
+SECRETS = ("password", "secret", "token")
 
 UNTAGGED = (ValueError, RecursionError, AttributeError, IndexError, KeyError, TypeError, OverflowError)
 """What PyYAML lets out for values that are not of their tag, such as ``!!int x``: with the value in the text."""
@@ -84,7 +85,7 @@ class YamlFile:
 
 def problems_of(error: ValidationError, model: type[BaseModel], file: YamlFile | None = None) -> list[str]:
     """One line for each thing wrong, in the file's order; values are left out, as one might be a secret."""
-    lines = [(file.line(one["loc"]) if file else 0, _problem(one, model)) for one in error.errors()]
+    lines = [_line_and_problem(one, model, file) for one in error.errors()]
     return [f"{file.path}:{line}: {text}" if file else text for line, text in sorted(lines, key=lambda pair: pair[0])]
 
 
@@ -143,31 +144,55 @@ def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, int] | N
     return None
 
 
-def _problem(error: ErrorDetails, model: type[BaseModel]) -> str:
-    location = error["loc"]
+def _line_and_problem(error: ErrorDetails, model: type[BaseModel], file: YamlFile | None) -> tuple[int, str]:
+    location, models = _in_file(error["loc"], model)
+    return (file.line(location) if file else 0), _problem(error, location, models)
+
+
+def _problem(error: ErrorDetails, location: Location, models: Sequence[type[BaseModel]]) -> str:
+    """``models``: what the section around ``location`` may be."""
     where = key_path(location)
     if error["type"] == "extra_forbidden":
-        return f"{where}: {_unknown_key(str(location[-1]), _known_keys(model, location[:-1]))}"
+        known = dict.fromkeys(name for model in models for name in model.model_fields)
+        return f"{where}: {_unknown_key(str(location[-1]), tuple(known))}"
     if error["type"] == "missing":
         return f"{where}: missing: every entry needs it"
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{where}.kind: must be one of {', '.join(filter(None, map(_kind_of, models)))}"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{where}: {message}" if where else message
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> str:
-    if key == "password":
-        return "a password does not belong in this file: use password_env or password_file"
+    if key in SECRETS:
+        return f"a {key} does not belong in this file: use {key}_env or {key}_file"
     near = get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown key; {hint}known: {', '.join(known)}"
 
 
-def _known_keys(model: type[BaseModel], location: Location) -> tuple[str, ...]:
-    """Keys of the section at ``location``."""
+def _in_file(location: Location, model: type[BaseModel]) -> tuple[Location, tuple[type[BaseModel], ...]]:
+    """A location as it is in the file, without the kinds that pydantic puts between, and what its section may be."""
+    models: tuple[type[BaseModel], ...] = (model,)
+    inner, shown = models, list[int | str]()
     for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            model = next(_models_in(model.model_fields[part].annotation), model)
-    return tuple(model.model_fields)
+        chosen = tuple(one for one in inner if _kind_of(one) == part)
+        if len(inner) > 1 and chosen:
+            models = inner = chosen
+            continue
+        shown.append(part)
+        if isinstance(part, str):
+            models = inner
+            fields = (one.model_fields[part].annotation for one in inner if part in one.model_fields)
+            inner = tuple(found for field in fields for found in _models_in(field))
+    is_entry = bool(shown) and isinstance(shown[-1], int)
+    return tuple(shown), inner if is_entry else models
+
+
+def _kind_of(model: type[BaseModel]) -> str | None:
+    """What a section's ``kind`` must say, where kinds differ."""
+    kind = model.model_fields.get("kind")
+    return str(get_args(kind.annotation)[0]) if kind is not None and get_args(kind.annotation) else None
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

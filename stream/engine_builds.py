@@ -19,22 +19,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from engines.catalog import (
-    DEFAULT_MODEL,
-    HEAD_FILE,
-    SPEC_FILE,
-    graph_of,
-    graphs_of,
-    model_folder,
-    models_here,
-)
+from engines.catalog import DEFAULT_MODEL, HEAD_FILE, models_here
 from engines.compile.leftovers import clear_leftovers, leftovers
-from engines.engine_choice import READS_GRAPHS, misfits
+from engines.engine_choice import READS_GRAPHS, is_from_elsewhere, misfits
 from engines.errors import BuildError, EngineError
 from engines.export.calibration_crops import PICTURES
 from engines.runtime.processor import has_bf16
 from engines.runtime.table import ALWAYS, RUNTIMES, require, runtimes_here
-from engines.spec import ModelSpec, load_spec, verify_files
 from engines.store import (
     BUILT,
     PRECISIONS,
@@ -47,15 +38,22 @@ from engines.store import (
     read_manifest,
 )
 from stream.config import load_config
+from stream.engine_check import findings
+from stream.engine_sources import (
+    DEFAULT_DETECTOR,
+    detector_source,
+    model_sources,
+    replaced,
+    sources_here,
+    verify_source,
+)
 from stream.engine_table import StageBoard, print_engines, report_line
 from stream.engine_wish import Wish
 from stream.errors import UnmaskError, UsageError
-from stream.faces.open import detector_graph
 
 SHORT = {"onnxruntime": "onnxruntime-cpu", "openvino": "openvino-cpu"}
 """What people call a runtime, and its full name."""
 AUTO = "auto"
-DEFAULT_DETECTOR = "centerface"
 AUTO_PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "tensorrt": ("fp16",),
     "tensorrt-rtx": ("fp16",),
@@ -78,6 +76,8 @@ class Outcome:
     key: EngineKey
     manifest: Manifest | None
     error: str = ""
+    is_new: bool = False
+    """Whether this run has built it."""
     is_missed: bool = False
     """Whether somebody asked for it by name, so that the run has failed without it."""
 
@@ -113,7 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--root", type=Path, default=BUILT, help="where engines are kept (default: %(default)s)")
     add("--force", action="store_true", help="build again even when a current engine is there")
     add("--list", action="store_true", help="show the current engines and build nothing")
-    add("--verify", action="store_true", help="hash every engine again, compare its answers; exit 3 when one fails")
+    add(
+        "--verify",
+        action="store_true",
+        help="judge every engine of the store: current, stale or broken; exit 3 when one is broken",
+    )
     add("--prune", action="store_true", help="remove engines that do not fit this machine, and leftovers")
     add("--dry-run", action="store_true", help="say what would be built or removed")
     add("--json", action="store_true", help="print manifests as JSON")
@@ -125,42 +129,52 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
         return _prune(options)
     if options.list:
         return _report([Outcome(manifest.key, manifest) for _, manifest in _current(options)], options)
-    plan = list(_plan(options, closing))
+    named = _named(options, closing)
     if options.verify:
-        return _verify(plan, options)
+        return _verify(options, named)
+    plan = list(_plan(options, named))
     if options.dry_run:
         return _say_plan(plan, options)
     clear_leftovers(options.root)
     with StageBoard(Console(stderr=True), quiet=options.json) as board:
-        outcomes = [_ensure(wish, options, board) for wish in plan]
+        outcomes = _compared(plan, [_ensure(wish, options, board) for wish in plan], options, board)
         if not board.has_built:
             print("every engine is in place: nothing was built", file=sys.stderr)
     return _report(outcomes, options)
 
 
-def _plan(options: argparse.Namespace, closing: ExitStack) -> Iterator[Wish]:
+def _plan(options: argparse.Namespace, named: Named) -> Iterator[Wish]:
     batches = _batches(options.batch)
-    names, detector, weights = _names(options, closing)
-    for name in names:
-        folder = model_folder(name)
-        spec = load_spec(folder / SPEC_FILE)
-        verify_files(folder, spec, graphs_of(spec))
-        for file in graphs_of(spec):
-            yield from _wishes(Wish(folder, file, spec, _blank(spec, folder, file, batches)), options)
-    if detector:
-        yield from _wishes(_detector_wish(detector, weights), options)
+    for name in named.models:
+        for source in model_sources(name):
+            verify_source(source)
+            yield from _wishes(replace(source, key=replace(source.key, batches=batches)), options)
+    if named.detector:
+        yield from _wishes(detector_source(named.detector, named.weights), options)
 
 
-def _names(options: argparse.Namespace, closing: ExitStack) -> tuple[list[str], str, Path | None]:
-    """Models, and the face detector with its weights or nothing."""
+@dataclass(frozen=True)
+class Named:
+    """What engines are wanted of."""
+
+    models: tuple[str, ...]
+    """Names or folders."""
+    detector: str = ""
+    weights: Path | None = None
+    """The detector's, where they are not its own."""
+    is_asked_for: bool = True
+    """False of what is here anyway."""
+
+
+def _named(options: argparse.Namespace, closing: ExitStack) -> Named:
     if options.checkpoint is not None:
-        return [str(_exported(options.checkpoint, closing))], "", None
+        return Named((str(_exported(options.checkpoint, closing)),))
     if options.config is not None:
         model, detector = (config := load_config(options.config)).model, config.detector
-        return [str(model.folder or model.name or DEFAULT_MODEL)], detector.name, detector.weights
+        return Named((str(model.folder or model.name or DEFAULT_MODEL),), detector.name, detector.weights)
     if options.model:
-        return list(dict.fromkeys(options.model)), "", None
-    return sorted(models_here()), DEFAULT_DETECTOR, None
+        return Named(tuple(dict.fromkeys(options.model)))
+    return Named(tuple(sorted(models_here())), DEFAULT_DETECTOR, is_asked_for=False)
 
 
 def _exported(checkpoint: Path, closing: ExitStack) -> Path:
@@ -170,23 +184,6 @@ def _exported(checkpoint: Path, closing: ExitStack) -> Path:
     except ImportError as error:
         raise UsageError(f"--checkpoint needs torch ({error}): pip install -e '.[train]'") from None
     return exported_folder(checkpoint, Path(closing.enter_context(tempfile.TemporaryDirectory())))
-
-
-def _blank(spec: ModelSpec, folder: Path, file: str, batches: tuple[int, ...]) -> EngineKey:
-    graph = graph_of(spec, folder, file)
-    return EngineKey(graph.model, graph.file, graph.sha256, "", "", "", batches=batches, options=graph.options)
-
-
-def _detector_wish(name: str, weights: Path | None) -> Wish:
-    graph = detector_graph(name, weights)
-    return Wish(
-        None,
-        graph.file,
-        None,
-        EngineKey(graph.model, graph.file, graph.sha256, "", "", "", batches=(1,)),
-        detector=name,
-        source=graph.source,
-    )
 
 
 def _wishes(blank: Wish, options: argparse.Namespace) -> Iterator[Wish]:
@@ -290,31 +287,69 @@ def _ensure(wish: Wish, options: argparse.Namespace, board: StageBoard) -> Outco
     from stream.engine_workshop import build_wish  # imports ONNX: a second run needs none of it
 
     try:
-        board.begin(wish.key)
-        return Outcome(wish.key, build_wish(wish, options.root, options.calibration, board.stage))
+        board.begin(report_line(wish.key))
+        built = build_wish(wish, options.root, options.calibration, board.stage)
+        return Outcome(wish.key, built, is_new=True)
     except BuildError as error:
         return Outcome(wish.key, None, str(error), is_missed=not wish.is_bonus)
 
 
-def _verify(plan: Sequence[Wish], options: argparse.Namespace) -> int:
-    """Hashes, then answers; what is missing, damaged or answers otherwise is an error."""
-    return _report([outcome for wish in plan for outcome in _checked(wish, options)], options)
+def _compared(
+    plan: Sequence[Wish], outcomes: Sequence[Outcome], options: argparse.Namespace, board: StageBoard
+) -> list[Outcome]:
+    """Engines of one graph, of which one is new, timed against each other: what ``auto`` chooses by."""
+    new = {outcome.key for outcome in outcomes if outcome.is_new}
+    graphs = {_graph(wish.key): wish for wish in plan if wish.key in new}
+    for graph, wish in graphs.items():
+        rivals = [(folder, found) for folder, found in _built_here(options) if _graph(found.key) == graph]
+        if len(rivals) > 1:
+            _time_in_turns(wish, rivals, options, board)
+    again = {outcome.key: read_manifest(engine_folder(options.root, outcome.key)) for outcome in outcomes}
+    return [replace(outcome, manifest=outcome.manifest and again[outcome.key]) for outcome in outcomes]
 
 
-def _checked(wish: Wish, options: argparse.Namespace) -> Iterator[Outcome]:
-    """Nothing for an engine that nobody asked for by name and nobody built."""
-    from stream.engine_workshop import prove_again
+def _time_in_turns(
+    wish: Wish, rivals: Sequence[tuple[Path, Manifest]], options: argparse.Namespace, board: StageBoard
+) -> None:
+    from stream.engine_workshop import time_in_turns
 
-    folder = engine_folder(options.root, wish.key)
-    if find_engine(options.root, wish.key) is None:
-        if folder.exists() or not wish.is_bonus:
-            yield Outcome(wish.key, None, "missing or damaged: run build_engines.py", is_missed=True)
-        return
+    board.begin(f"{wish.key.model} {Path(wish.key.graph).stem}, {len(rivals)} engines in turns")
+    board.stage("benchmark", 0)
     try:
-        prove_again(wish, options.root, options.calibration)
-        yield Outcome(wish.key, read_manifest(folder))
+        time_in_turns(wish, rivals, options.calibration)
     except EngineError as error:
-        yield Outcome(wish.key, None, f"{error}; build it again with --force", is_missed=True)
+        board.say(f"engines were not compared, each keeps its own time: {error}")
+    board.stage("benchmark", 1)
+
+
+def _graph(key: EngineKey) -> tuple[str, str, str, str]:
+    """What engines of the same question share."""
+    promise = next((option for option in key.options if option.startswith("promise=")), "")
+    return key.model, key.graph, key.source_sha256, promise
+
+
+def _built_here(options: argparse.Namespace) -> list[tuple[Path, Manifest]]:
+    return [(folder, found) for folder, found in _current(options) if not is_from_elsewhere(found.key)]
+
+
+def _verify(options: argparse.Namespace, named: Named) -> int:
+    """Every engine of the store, whatever was asked for; of what was named, besides, those that are missing."""
+    if options.calibration is not None:
+        _fingerprint(options.calibration)  # says what it lacks
+    sources, found = sources_here(named.models, named.detector, named.weights), []
+    for finding in findings(_engine_folders(options.root), sources, options.calibration):
+        found.append(finding)
+        if not options.json:
+            print(finding.line, flush=True)
+    if options.json:
+        print(json.dumps([{**asdict(finding), "folder": str(finding.folder)} for finding in found], indent=2))
+    elif not found:
+        print("no engine built yet: run build_engines.py")
+    wanted = [wish.key for wish in _plan(options, named) if not wish.is_bonus] if named.is_asked_for else []
+    missing = [key for key in wanted if not engine_folder(options.root, key).exists()]
+    for key in missing:
+        print(f"build_engines.py: {report_line(key)}: missing: run build_engines.py", file=sys.stderr)
+    return FAILED if missing or any(finding.state == "broken" for finding in found) else 0
 
 
 def _current(options: argparse.Namespace) -> list[tuple[Path, Manifest]]:
@@ -326,14 +361,15 @@ def _prune(options: argparse.Namespace) -> int:
 
     Nothing but what is named as an engine is touched, whatever folder is given.
     """
-    known = _known_sources()
-    kept = {
-        folder
-        for folder, manifest in _current(options)
-        if known.get((manifest.key.model, manifest.key.graph), manifest.key.source_sha256) == manifest.key.source_sha256
-    }
-    named = [path for path in sorted(options.root.glob("*/*")) if path.is_dir() and ENGINE_NAME.fullmatch(path.name)]
-    return max([_removed(path, options) for path in (*named, *leftovers(options.root)) if path not in kept], default=0)
+    sources = sources_here(options.model or ())
+    kept = {folder for folder, manifest in _current(options) if replaced(manifest.key, sources) is None}
+    doomed = [*_engine_folders(options.root), *leftovers(options.root)]
+    return max([_removed(path, options) for path in doomed if path not in kept], default=0)
+
+
+def _engine_folders(root: Path) -> list[Path]:
+    """Whatever is named as an engine."""
+    return [path for path in sorted(root.glob("*/*")) if path.is_dir() and ENGINE_NAME.fullmatch(path.name)]
 
 
 def _removed(folder: Path, options: argparse.Namespace) -> int:
@@ -347,16 +383,6 @@ def _removed(folder: Path, options: argparse.Namespace) -> int:
         return FAILED
     print(f"removed {folder}")
     return 0
-
-
-def _known_sources() -> dict[tuple[str, str], str]:
-    """The hash of each graph that this machine would build from today, of models by name and the default detector."""
-    found = {}
-    for place in models_here().values():
-        spec = load_spec(place.folder / SPEC_FILE)
-        found.update({(spec.name, file): spec.files[file] for file in graphs_of(spec)})
-    detector = detector_graph(DEFAULT_DETECTOR)
-    return found | {(detector.model, detector.file): detector.sha256}
 
 
 def _say_plan(plan: Sequence[Wish], options: argparse.Namespace) -> int:

@@ -83,11 +83,12 @@ class StageBoard:
         self._tell()
         self._status.stop()
 
-    def begin(self, key: EngineKey) -> None:
-        """The next engine."""
+    def begin(self, line: str) -> None:
+        """The next engine, or what is done with several, in a few words."""
         self.has_built = True
         self._tell()
-        self._line, self._done = report_line(key), []
+        self._line, self._done = line, []
+        self._began.clear()  # a stage that failed has not ended
 
     def stage(self, name: str, share: float) -> None:
         """As ``engines.compile.build.OnStage``."""
@@ -97,6 +98,10 @@ class StageBoard:
             self._done.append(f"{name} {now - began:.1f} s")
             self._began.pop(name)
         self._status.update(f"{self._line}: {name}" + (f" {share:.0%}" if 0 < share < 1 else ""))
+
+    def say(self, line: str) -> None:
+        """Besides the stages."""
+        self._console.print(line)
 
     def _tell(self) -> None:
         if self._line and self._done and not self._quiet:

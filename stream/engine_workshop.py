@@ -5,15 +5,18 @@ Apart from it, for this imports ONNX and NumPy's friends, and a run that finds e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from engines.catalog import BACKBONE_FILE, HEAD_FILE
-from engines.compile.build import OnStage, build, proven
+from engines.compile.build import OnStage, batch_of, build, proven
 from engines.compile.jobs import BuildJob, Subject
+from engines.compile.timing import timed_in_turns
 from engines.engine_choice import Graph
+from engines.errors import CheckpointError
 from engines.export.calibration_crops import CalibrationSet, read_crops
 from engines.export.parity import hard_pictures, parity_inputs
 from engines.export.sanitise import graph_inputs
@@ -21,7 +24,7 @@ from engines.preprocess import normalise
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
 from engines.spec import ModelSpec, verify_file
-from engines.store import Manifest, engine_folder, read_manifest
+from engines.store import Manifest, Parity, Timing, read_manifest, write_manifest
 from stream.engine_wish import Wish
 from stream.faces.network import fixed_size
 from stream.faces.open import network_named
@@ -47,15 +50,36 @@ def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) ->
         )
 
 
-def prove_again(wish: Wish, root: Path, crops: Path | None) -> None:
-    """Ask a built engine once more. Raises EngineError when it answers otherwise than its source."""
-    folder = engine_folder(root, wish.key)
+def prove_again(wish: Wish, folder: Path, crops: Path | None) -> Parity:
+    """Ask the engine in ``folder`` once more. Raises EngineError when it answers otherwise than its source."""
     manifest = read_manifest(folder)
     if manifest is None:
-        return
-    engine = runtime(wish.key.runtime).open_graph(folder / manifest.engine_file, threads=0)
+        raise CheckpointError(f"{folder} has no manifest that can be read")
+    faces, engine = _faces(wish, crops), _opened(folder, manifest)
     with closing(engine), _head_of(wish) as head:
-        proven(BuildJob(_subject(wish, _faces(wish, crops)), wish.key), engine, head, reference=_reference(wish))
+        return proven(BuildJob(_subject(wish, faces), wish.key), engine, head, reference=_reference(wish))
+
+
+def time_in_turns(wish: Wish, engines: Sequence[tuple[Path, Manifest]], crops: Path | None) -> None:
+    """Measure engines of one graph against each other, and write it into their manifests.
+
+    Raises EngineError when one does not open or run; then all keep what was measured when they were built.
+    """
+    question = _questions(wish, _faces(wish, crops))[0]
+    timings: dict[Path, list[Timing]] = {folder: [] for folder, _ in engines}
+    with ExitStack() as closing_all:
+        opened = {folder: closing_all.enter_context(closing(_opened(folder, found))) for folder, found in engines}
+        for size in sorted({size for _, manifest in engines for size in manifest.key.batches}):
+            built_for = [folder for folder, manifest in engines if size in manifest.key.batches]
+            measured = timed_in_turns([opened[folder] for folder in built_for], batch_of(question, size))
+            for folder, timing in zip(built_for, measured, strict=True):
+                timings[folder].append(timing)
+    for folder, manifest in engines:
+        write_manifest(folder, replace(manifest, timings=tuple(timings[folder])))
+
+
+def _opened(folder: Path, manifest: Manifest) -> Backend:
+    return runtime(manifest.key.runtime).open_graph(folder / manifest.engine_file, threads=0)
 
 
 def _reference(wish: Wish) -> Backend | None:

@@ -29,6 +29,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 
+from stream.alerts.alert import Alert, AlertKind, AlertState
 from stream.errors import OutputError
 from stream.scheduling.sampling import SkipReason
 from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason, StreamName, StreamState, Verdict
@@ -42,6 +43,10 @@ DROP_STAGES = ("analysis", "video")
 DROP_REASONS = ("newer_frame", "turn", "error")
 QUALITY_REASONS = tuple(reason.value for reason in QualityReason)
 SKIP_REASONS = tuple(reason.value for reason in SkipReason)
+STREAM_ALERTS = tuple(kind.value for kind in AlertKind if kind is not AlertKind.CANARY)
+SERVICE_ALERTS = (AlertKind.CANARY.value,)
+"""Of no stream: its label is empty."""
+DELIVERY_OUTCOMES = ("delivered", "failed", "refused", "dropped")
 VERDICTS = tuple(verdict.value.replace(" ", "_") for verdict in Verdict)
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -71,11 +76,15 @@ class Metrics:
         self._canary: tuple[Gauge, Gauge] | None = None
         self._backends: dict[tuple[str, str], str] = {}
         """(model, backend) -> precision."""
+        self._alert_sinks: set[str] = set()
+        self._firing_guard, self._firing = threading.Lock(), dict[str, Alert]()
+        """By id; bounded, for every alert that fires resolves."""
         self._add_stream_series()
         self._add_frame_series()
         self._add_face_series()
         self._add_sampling_series()
         self._add_inference_series()
+        self._add_alert_series()
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
@@ -103,6 +112,9 @@ class Metrics:
         yield from ((self._rejected, (stream, reason)) for reason in QUALITY_REASONS)
         yield from ((self._skipped, (stream, reason)) for reason in SKIP_REASONS)
         yield from ((self._windows, (stream, verdict)) for verdict in VERDICTS)
+        yield from (
+            (metric, (stream, kind)) for metric in (self._alerts, self._alerts_firing) for kind in STREAM_ALERTS
+        )
 
     def add_backend(self, model: str, backend: str, precision: str = "fp32") -> None:
         """Name a graph that runs (``lite0-gru``, ``centerface``, …) and what runs it."""
@@ -117,6 +129,39 @@ class Metrics:
             metric.labels(model, backend)
         if backend != STANDS_IN:
             self._runtime_changes.labels(model, backend, STANDS_IN, "failed")
+
+    def expect_alerts(self) -> None:
+        """Alerts are told from now on: those of no stream are at 0 too."""
+        for kind in SERVICE_ALERTS:
+            self._alerts.labels("", kind)
+            self._alerts_firing.labels("", kind)
+
+    def add_alert_sink(self, sink: str) -> None:
+        """Name one that alerts are sent to."""
+        if _PLAIN_NAME.fullmatch(sink):
+            self._alert_sinks.add(sink)
+            self._alerts_waiting.labels(sink)
+            for outcome in DELIVERY_OUTCOMES:
+                self._deliveries.labels(sink, outcome)
+
+    def alert_changed(self, alert: Alert) -> None:
+        """An AlertListener."""
+        with self._firing_guard:
+            if alert.state is AlertState.FIRING and alert.id not in self._firing:
+                self._alerts.labels(self._alert_stream(alert), alert.kind.value).inc()
+            self._firing.pop(alert.id, None)
+            if alert.state is AlertState.FIRING:
+                self._firing[alert.id] = alert
+            labels = (self._alert_stream(alert), alert.kind.value)
+            firing = sum((self._alert_stream(one), one.kind.value) == labels for one in self._firing.values())
+            if firing or labels[0] != OTHER:
+                self._alerts_firing.labels(*labels).set(firing)
+
+    def alert_delivery(self, sink: str, outcome: str) -> None:
+        self._deliveries.labels(self._known_sink(sink), _one_of(outcome, DELIVERY_OUTCOMES)).inc()
+
+    def alerts_waiting(self, sink: str, count: int) -> None:
+        self._alerts_waiting.labels(self._known_sink(sink)).set(count)
 
     def add_board(self, newest: Callable[[], BoardReading | None]) -> None:
         """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
@@ -148,7 +193,8 @@ class Metrics:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(
-                f"cannot serve metrics on {host}:{port} ({reason}): choose another --metrics-port"
+                f"cannot serve metrics on {host}:{port} ({reason}): "
+                "choose another --metrics-port, or -1 for none (metrics.enabled: false in a configuration)"
             ) from error
         return MetricsServer(host, server, thread)
 
@@ -313,6 +359,22 @@ class Metrics:
             registry=make,
         )
 
+    def _add_alert_series(self) -> None:
+        make, labels = self.registry, ["stream", "rule_kind"]
+        self._alerts = Counter("unmask_alerts", "Alerts that fired, by what their rule looks at", labels, registry=make)
+        self._alerts_firing = Gauge(
+            "unmask_alerts_firing", "Alerts that have fired and have not resolved", labels, registry=make
+        )
+        self._deliveries = Counter(
+            "unmask_alert_deliveries",
+            "Tries to bring a message to a sink, by how they ended, and messages given up for want of room",
+            ["sink", "outcome"],
+            registry=make,
+        )
+        self._alerts_waiting = Gauge(
+            "unmask_alert_spool_messages", "Messages that wait for a sink", ["sink"], registry=make
+        )
+
     def _add_process_series(self) -> None:
         info = Gauge(
             "unmask_build_info", "1, with the version that runs", ["version", "python"], registry=self.registry
@@ -327,6 +389,12 @@ class Metrics:
 
     def _known(self, stream: str) -> str:
         return stream if stream in self._streams else OTHER
+
+    def _alert_stream(self, alert: Alert) -> str:
+        return self._known(alert.stream) if alert.stream else ""
+
+    def _known_sink(self, sink: str) -> str:
+        return sink if sink in self._alert_sinks else OTHER
 
     def _known_backend(self, model: str, backend: str) -> tuple[str, str]:
         return (model, backend) if (model, backend) in self._backends else (OTHER, OTHER)

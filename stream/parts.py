@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engines.catalog import BACKBONE_FILE, DEFAULT_MODEL, LoadedModel, graph_of, model_folder, open_model
-from engines.cuda.choice import preprocessor_for
-from engines.cuda.ports import Preprocessor
 from engines.engine_choice import AUTO, open_fastest
 from engines.errors import EngineError, RuntimeMissingError
 from engines.runtime.ports import Backend
@@ -22,6 +20,7 @@ from stream.errors import ModelError, UsageError
 from stream.faces.open import open_detector
 from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
+from stream.gpu_preparation import GpuPreparation
 from stream.hot_start import HotStart
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
@@ -57,14 +56,14 @@ class Parts:
     model: LoadedModel
     detector: FaceDetector
     scorer: ModelScorer
-    preprocessor: Preprocessor | None = None
-    """Where the backbone reads the GPU's memory."""
+    preparation: GpuPreparation | None = None
+    """Of frames on the GPU, where the backbone reads its memory."""
     backbone: SwappableBackend | None = None
     """The model's, where its runtime can change while it runs."""
 
     def close(self) -> None:
-        if self.preprocessor is not None:
-            self.preprocessor.close()
+        if self.preparation is not None:
+            self.preparation.close()
         self.model.close()
 
 
@@ -83,10 +82,8 @@ def open_parts(
 
     def changed(change: RuntimeChange) -> None:
         _log_change(change)
-        if change.reason == "failed":  # whatever was prepared on the GPU may be lost with it
-            scorer.prepare_on(None)
-            detector.prepare_on(None)
         on_change(change)
+        preparation.follow()
 
     count = _threads(config, threads)
     try:
@@ -104,10 +101,9 @@ def open_parts(
         )
     except EngineError as error:
         raise ModelError(str(error)) from error
-    preprocessor = preprocessor_for(model.backbone)
-    scorer.prepare_on(preprocessor)
-    detector.prepare_on(preprocessor)
-    return Parts(model, detector, scorer, preprocessor, backbone)
+    preparation = GpuPreparation(model.backbone, (scorer, detector))
+    preparation.follow()
+    return Parts(model, detector, scorer, preparation, backbone)
 
 
 def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
@@ -179,6 +175,7 @@ def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: S
         detect_period_s=1 / config.detector.rate_hz,
         quality=quality_limits(config.quality),
         scheduling=scheduling_policy(config, parts.model.spec),
+        before_step=(lambda: None) if parts.preparation is None else parts.preparation.settle,
     )
 
 
@@ -210,7 +207,7 @@ def scheduling_policy(config: AppConfig, spec: ModelSpec) -> SchedulingPolicy:
     return SchedulingPolicy(
         Limits(analysis.max_batch, analysis.max_detections),
         CalmPolicy(analysis.calm_every, analysis.calm_after_s, below=real_at * CALM_SHARE),
-        OverloadPolicy(analysis.busy_above, analysis.busy_above / 2),
+        OverloadPolicy(analysis.busy_above, busy_below=analysis.busy_above / 2, clear_below=analysis.busy_above / 3),
         round(analysis.batch_window_ms * 1e6),
     )
 

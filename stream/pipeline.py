@@ -19,6 +19,7 @@ from stream.faces.quality import QualityLimits, quality_reason
 from stream.motion import Motion
 from stream.observers import StreamFacts
 from stream.ports import Clock, FaceDetector, FaceTracker, Observer
+from stream.scheduling.detection import is_steady
 from stream.scheduling.plan import StreamPlan
 from stream.scheduling.sampling import SkipReason
 from stream.scheduling.scheduler import Moment, OpenSlot, Scheduler, SchedulingPolicy
@@ -51,14 +52,19 @@ class StreamAnalysis:
     segment: int | None = None
     looked: Moment | None = None
     """The frame that was last searched for faces."""
+    passed: Moment | None = None
+    """The one since then that was due and left out; None: none was."""
     qualities: dict[TrackId, QualityReason | None] = field(default_factory=dict)
     verdicts: dict[TrackId, Verdict] = field(default_factory=dict)
     motion: Motion = field(default_factory=Motion)
+    is_steady: bool = False
+    """The last look showed what the one before did: see stream.scheduling.detection."""
 
     def begin(self, segment: int) -> None:
         """Forget everything that must not span a reconnect, a PTS jump or a resolution change."""
         self.segment = segment
-        self.looked = None
+        self.looked = self.passed = None
+        self.is_steady = False
         self.qualities.clear()
         self.verdicts.clear()
         self.motion = Motion()
@@ -84,6 +90,8 @@ class _Looked:
     stream: StreamAnalysis
     frame: Frame
     tracks: tuple[TrackedFace, ...]
+    found: int
+    """Faces that the detector gave."""
     scored: set[TrackId] = field(default_factory=set)
     """Tracks whose window was scored in this step."""
 
@@ -105,7 +113,9 @@ class Analyzer:
         quality: QualityLimits,
         scheduling: SchedulingPolicy | None = None,
         clock: Clock = time.monotonic_ns,
+        before_step: Callable[[], None] = lambda: None,
     ) -> None:
+        """``before_step``: whoever changes the detector or the scorer does so there."""
         self._detector = detector
         self._scorer = scorer
         self._observer = observer
@@ -113,16 +123,37 @@ class Analyzer:
         self.scheduler = Scheduler(scorer.spec.window, round(detect_period_s * 1e9), scheduling)
         self._quality = quality
         self._clock = clock
+        self._before_step = before_step
 
     def is_due(self, stream: StreamAnalysis, frame: Frame) -> bool:
         """Whether this frame is one to look at; the others are shown, not analysed."""
         self.scheduler.join(stream.name, stream.plan)
         if stream.looked is None or stream.segment != frame.segment:
             return True
-        return self.scheduler.is_look_due(stream.name, stream.looked, Moment(frame.pts_ns, frame.arrived_ns))
+        now = Moment(frame.pts_ns, frame.arrived_ns)
+        is_look_due = self.scheduler.is_look_due(stream.name, stream.passed or stream.looked, now)
+        if is_look_due and self._may_rest(stream, now):
+            stream.passed = now
+            return False
+        return is_look_due
+
+    def is_expected(self, stream: StreamAnalysis, until_ns: int) -> bool:
+        """Whether a live stream's next look falls due by ``until_ns`` of monotonic time, as far as its last tells."""
+        last = stream.passed or stream.looked
+        if last is None:
+            return False
+        then = Moment(last.pts_ns + until_ns - last.arrived_ns, until_ns)
+        return self.scheduler.is_look_due(stream.name, last, then) and not self._may_rest(stream, then)
+
+    def _may_rest(self, stream: StreamAnalysis, now: Moment) -> bool:
+        if not stream.is_steady or stream.looked is None:
+            return False
+        slots = self._open_slots(stream, list(stream.verdicts), now.pts_ns)
+        return self.scheduler.may_rest(stream.name, slots, stream.looked, now)
 
     def step(self, batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
         """Analyse due frames, at most one per stream; one scene each. Raises InferenceError when the model fails."""
+        self._before_step()
         try:
             looked = [self._look(stream, frame) for stream, frame in batch]
             self._embed(self._due_faces(looked))
@@ -139,10 +170,10 @@ class Analyzer:
         began = self._clock()
         faces = self._detect(frame)
         self._took([stream], "detect", 1, began)
-        stream.looked = Moment(frame.pts_ns, frame.arrived_ns)
+        stream.looked, stream.passed = Moment(frame.pts_ns, frame.arrived_ns), None
         tracks = stream.tracker.update(faces, frame.pts_ns)
         self._observer.faces_tracked(stream.name, len(tracks))
-        return _Looked(stream, frame, tracks)
+        return _Looked(stream, frame, tracks, len(faces))
 
     def _detect(self, frame: Frame) -> tuple[FaceBox, ...]:
         detector = self._detector
@@ -161,10 +192,13 @@ class Analyzer:
 
     def _wanted(self, view: _Looked) -> tuple[TrackId, ...]:
         """Faces seen in this frame that want a sample, who goes first first."""
-        book, pts_ns = view.stream.book, view.frame.pts_ns
-        due = book.due([track.track_id for track in view.tracks if track.detected], pts_ns)
-        slots = [OpenSlot(track_id, *book.slot_at(track_id, pts_ns)) for track_id in due]
-        return self.scheduler.wanted(view.stream.name, slots, pts_ns, self._tell_skipped)
+        seen = [track.track_id for track in view.tracks if track.detected]
+        slots = self._open_slots(view.stream, seen, view.frame.pts_ns)
+        return self.scheduler.wanted(view.stream.name, slots, view.frame.pts_ns, self._tell_skipped)
+
+    def _open_slots(self, stream: StreamAnalysis, track_ids: Sequence[TrackId], pts_ns: int) -> list[OpenSlot]:
+        book = stream.book
+        return [OpenSlot(track_id, *book.slot_at(track_id, pts_ns)) for track_id in book.due(track_ids, pts_ns)]
 
     def _tell_skipped(self, stream: StreamName, reason: SkipReason) -> None:
         self._observer.sample_skipped(stream, reason.value)
@@ -239,6 +273,7 @@ class Analyzer:
         speeds = stream.motion.update(view.tracks, frame.pts_ns)
         stream.qualities = {score.track_id: stream.qualities.get(score.track_id) for score in scores}
         faces = tuple(replace(score, velocity=speeds[score.track_id]) for score in scores)
+        stream.is_steady = is_steady(view.tracks, view.found, stream.verdicts, speeds)
         self._tell_scores(view, faces)
         self.scheduler.learn(stream.name, scores, frame.pts_ns)
         now = self._clock()

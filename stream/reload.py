@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from stream.config import AppConfig
+from stream.config_file import ConfigError
 from stream.errors import UnmaskError
 from stream.live_streams import LiveStreams, StreamChanges
 
@@ -20,7 +21,10 @@ class Reload:
     """
 
     def __init__(self, read: Callable[[], AppConfig], tell: Callable[[str], None]) -> None:
-        """``read`` raises UnmaskError when the configuration is no good; ``tell`` takes one line for people."""
+        """``read`` raises UnmaskError when the configuration is no good; ``tell`` takes one line for people.
+
+        Each problem of a bad configuration is a line of its own.
+        """
         self._read, self._tell = read, tell
         self._asked = self._begun = 0
         """Plain numbers: a signal handler must not wait for the lock of an event."""
@@ -43,7 +47,10 @@ class Reload:
             wanted = self._read()
             changes = streams.replace(wanted.streams)
         except UnmaskError as error:
-            self._tell(f"{error}; nothing was changed")
+            *others, last = error.problems if isinstance(error, ConfigError) else (str(error),)
+            for problem in others:
+                self._tell(problem)
+            self._tell(f"{last}; nothing was changed")
             return
         self._tell(f"configuration read again: {words_of(changes)}")
         waiting = changed_sections(running, wanted)

@@ -161,9 +161,8 @@ class Runner:
             missing = [stream for stream in missing if all(stream is not came for came, _ in more)]
 
     def _is_expected(self, stream: RunningStream, until_ns: int) -> bool:
-        if not stream.source.is_live or stream.state is not StreamState.PLAYING or stream.analysis.looked is None:
-            return False
-        return self._analyzer.scheduler.next_look_ns(stream.analysis.name, stream.analysis.looked) <= until_ns
+        is_playing = stream.source.is_live and stream.state is StreamState.PLAYING
+        return is_playing and self._analyzer.is_expected(stream.analysis, until_ns)
 
     def _in_turn(self, due: Sequence[Due]) -> list[Due]:
         """Those that are searched in this round; the others are looked at in their next frame, and counted."""

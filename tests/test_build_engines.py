@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 import build_engines
 from engines.catalog import BACKBONE_FILE, graph_of, open_model
 from engines.engine_choice import engines_here
+from engines.errors import CheckpointError
 from engines.runtime.table import runtime
 from engines.spec import load_spec
 from engines.store import MANIFEST_FILE, EngineKey, engine_folder, manifests_under
@@ -92,13 +94,60 @@ def test_another_batch_is_another_engine(model: Path, root: Path) -> None:
     assert len(engines(root)) == 4
 
 
+def timings(root: Path) -> dict[str, list[tuple[int, float]]]:
+    """Of each engine of the backbone: batches with their medians."""
+    return {
+        folder.name: [(timing.batch, timing.p50_ms) for timing in manifest.timings]
+        for folder, manifest in manifests_under(root)
+        if manifest.key.graph == BACKBONE_FILE
+    }
+
+
+def test_a_new_engine_is_timed_against_those_of_the_same_graph(
+    model: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model(tmp_path / "other", "other")
+    build(tmp_path / "other", root)
+    build(model, root, "--batch", "1")
+    before = timings(root)
+    capsys.readouterr()
+    assert build(model, root, "--batch", "1,2", "--json") == 0
+    after = timings(root)
+    assert [name for name in before if before[name] != after[name]] == [name for name in after if len(after[name]) == 1]
+    assert sorted([batch for batch, _ in of] for of in after.values()) == [[1], [1, 2], [1, 8, 32]]
+    told = json.loads(capsys.readouterr().out)[0]["timings"]
+    assert [timing["p50_ms"] for timing in told] == next([ms for _, ms in of] for of in after.values() if len(of) == 2)
+    assert build(model, root, "--batch", "1,2") == 0
+    assert timings(root) == after, "nothing new: nothing to compare"
+
+
+def test_engines_that_cannot_be_compared_keep_their_times(
+    model: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_: object) -> None:
+        raise CheckpointError("no room; free some")
+
+    build(model, root, "--batch", "1")
+    before = timings(root)
+    monkeypatch.setattr("stream.engine_workshop._opened", lost)
+    assert build(model, root, "--batch", "1,2") == 0
+    assert {name: timings(root)[name] for name in before} == before
+    said = " ".join(capsys.readouterr().err.split())
+    assert "engines were not compared, each keeps its own time: no room; free some" in said
+
+
 def test_verify_says_what_is_missing_and_what_to_run(
     model: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert build(model, root, "--verify") == 3
-    assert "tiny backbone, onnxruntime-cpu fp32: missing or damaged: run build_engines.py" in capsys.readouterr().err
+    assert "tiny backbone, onnxruntime-cpu fp32: missing: run build_engines.py" in capsys.readouterr().err
     build(model, root)
+    capsys.readouterr()
     assert build(model, root, "--verify") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("current  tiny backbone, onnxruntime-cpu fp32: max |Δ| ")
+    assert first.endswith("to onnxruntime-cpu, 7 inputs in batches of 1, 5, 8, 32")
+    assert second.startswith("current  tiny head, onnxruntime-cpu fp32: ")
 
 
 def test_a_dry_run_builds_nothing_and_says_what_it_would(
@@ -130,19 +179,131 @@ def test_a_damaged_engine_is_not_picked_up_and_is_built_again(
     assert "fastest engine here" in open_model(str(model), engines_root=root).why
 
 
-def test_verify_tells_a_damaged_engine_that_nobody_asked_for_by_name(
+Told = list[tuple[str, str, str]]
+
+
+def verified(root: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, Told]:
+    """Exit code of ``--verify``, and of each engine its model with its graph, its state and the reason."""
+    capsys.readouterr()
+    code = build_engines.main(["--root", str(root), "--verify", "--json", *options])
+    found = json.loads(capsys.readouterr().out)
+    keys = [entry["manifest"]["key"] if entry["manifest"] else {"model": "?", "graph": "?"} for entry in found]
+    names = [f"{key['model']} {key['graph'].removesuffix('.onnx')}" for key in keys]
+    return code, [(name, entry["state"], entry["why"]) for name, entry in zip(names, found, strict=True)]
+
+
+def rewritten(folder: Path, **key: object) -> None:
+    """The engine as if it had been built with another key."""
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    manifest["key"] |= key
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    folder.rename(engine_folder(folder.parents[1], read_manifest_anywhere(folder)))
+
+
+def folder_of(root: Path, graph: str = "backbone") -> Path:
+    return next(folder for folder, manifest in manifests_under(root) if manifest.key.graph == f"{graph}.onnx")
+
+
+def test_verify_judges_every_engine_of_the_store_whatever_was_named(
+    model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a named model in two batches, and of one that is found by its name."""
+    monkeypatch.setenv("UNMASK_MODELS", str(tmp_path / "models"))
+    write_model(tmp_path / "models" / "meso4", "meso4")
+    build(model, root)
+    build(model, root, "--batch", "2")
+    assert build_engines.main(["--model", "meso4", "--root", str(root), *CPU, "--batch", "1"]) == 0
+    code, told = verified(root, capsys, "--model", str(model), *CPU, "--batch", "2")
+    assert code == 0
+    assert [(name, state) for name, state, _ in told] == [
+        ("meso4 backbone", "current"),
+        ("meso4 head", "current"),
+        *[("tiny backbone", "current")] * 2,
+        *[("tiny head", "current")] * 2,
+    ]
+
+
+def test_an_engine_whose_model_is_not_at_hand_is_stale_until_it_is_named(
     model: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--model", str(model), "--root", str(root)]
-    assert build_engines.main(given) == 0
-    for folder, manifest in manifests_under(root):
-        if manifest.key.runtime != "onnxruntime-cpu":
-            (folder / manifest.engine_file).write_bytes(b"changed")
-    others = [manifest for _, manifest in manifests_under(root) if manifest.key.runtime != "onnxruntime-cpu"]
-    if not others:
-        pytest.skip("no other runtime here")
-    assert build_engines.main([*given, "--verify"]) == 3
-    assert "missing or damaged" in capsys.readouterr().err
+    build(model, root)
+    code, told = verified(root, capsys)
+    assert (code, {(state, why) for _, state, why in told}) == (
+        0,
+        {("stale", "no tiny is here to compare it with: give its folder with --model")},
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ({"runtime_version": "0.1"}, "runtime_version: built with 0.1, here "),
+        ({"machine": "x86_64 elsewhere"}, "machine: built with x86_64 elsewhere, here "),
+        ({"recipe": "0"}, "recipe: built with 0, here "),
+        ({"runtime": "tensorrt"}, "tensorrt cannot run here: "),
+        ({"source_sha256": "0" * 64}, "its weights were replaced"),
+        ({"options": ["promise=0123456789abcdef"]}, "its spec has changed: pixels, calibration, verdicts or head"),
+    ],
+)
+def test_a_stale_engine_says_why_and_is_no_failure(
+    key: dict[str, object], why: str, model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if key == {"runtime": "tensorrt"} and runtime("tensorrt").unavailable() is None:
+        pytest.skip("TensorRT is here")
+    build(model, root)
+    rewritten(folder_of(root), **key)
+    build(model, root)
+    code, told = verified(root, capsys, "--model", str(model), *CPU)
+    assert code == 0
+    assert sorted((name, state) for name, state, _ in told) == [
+        ("tiny backbone", "current"),
+        ("tiny backbone", "stale"),
+        ("tiny head", "current"),
+    ]
+    assert next(reason for _, state, reason in told if state == "stale").startswith(why)
+
+
+def test_a_current_engine_that_was_changed_or_answers_otherwise_is_broken(
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(model, root)
+    (folder_of(root, "head") / "engine.onnx").write_bytes(b"changed")
+    wrong, folder = _scaled((model / BACKBONE_FILE).read_bytes(), 3.0), folder_of(root)
+    (folder / "engine.onnx").write_bytes(wrong)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    manifest["files"]["engine.onnx"] = hashlib.sha256(wrong).hexdigest()
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    code, told = verified(root, capsys, "--model", str(model), *CPU)
+    assert (code, [(name, state) for name, state, _ in told]) == (
+        3,
+        [("tiny backbone", "broken"), ("tiny head", "broken")],
+    )
+    assert told[0][2].startswith("parity: onnxruntime-cpu differs by")
+    assert told[1][2] == "engine.onnx is missing or was changed: build it again"
+
+
+def test_a_folder_without_a_manifest_is_picked_up_by_nothing_and_pruned(
+    model: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(model, root)
+    folder = folder_of(root)
+    (folder / MANIFEST_FILE).write_text("{")
+    _, told = verified(root, capsys, "--model", str(model), *CPU)
+    assert told[0][1:] == ("stale", "it has no manifest that can be read: nothing picks it up, --prune removes it")
+    assert build(model, root, "--prune") == 0
+    assert not folder.exists()
+
+
+def test_verify_prints_a_line_for_each_engine(model: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_engines.main(["--root", str(root), "--verify"]) == 0
+    assert capsys.readouterr().out == "no engine built yet: run build_engines.py\n"
+    build(model, root)
+    capsys.readouterr()
+    assert build_engines.main(["--root", str(root), "--verify"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "stale    tiny backbone, onnxruntime-cpu fp32",
+        "stale    tiny head, onnxruntime-cpu fp32",
+    ]
 
 
 def test_a_build_at_work_is_left_alone_and_a_killed_ones_rest_is_cleared(model: Path, root: Path) -> None:

@@ -122,6 +122,28 @@ def test_a_user_with_sudo_installs_through_it(machine: Machine) -> None:
     assert "sudo apt-get update" in machine.calls()
 
 
+@pytest.mark.parametrize(("missing", "turned_off"), [("prometheus", True), ("g++", False)])
+def test_a_server_that_was_installed_for_the_tests_is_turned_off_and_one_that_was_there_is_not(
+    machine: Machine, missing: str, turned_off: bool
+) -> None:
+    machine.has("dpkg-query", f'[[ "${{@: -1}}" == {missing} ]] && echo not-installed || echo installed')
+    machine.has("apt-get")
+    machine.has("systemctl")
+    with_venv(machine)
+    assert machine.set_up("test").returncode == 0
+    assert ("systemctl disable --quiet --now prometheus" in machine.calls()) is turned_off
+
+
+def test_a_server_that_cannot_be_turned_off_is_told_of(machine: Machine) -> None:
+    machine.has("dpkg-query", '[[ "${@: -1}" == prometheus ]] && echo not-installed || echo installed')
+    machine.has("apt-get")
+    machine.has("systemctl", "exit 1")
+    with_venv(machine)
+    ended = machine.set_up("test")
+    assert ended.returncode == 0
+    assert "sudo systemctl disable --now prometheus" in ended.stdout
+
+
 def test_the_second_run_asks_neither_apt_nor_pip(machine: Machine) -> None:
     machine.has("apt-get")
     with_venv(machine)
@@ -147,6 +169,7 @@ def test_the_demo_needs_no_torch_and_the_tests_do(machine: Machine) -> None:
     with_venv(machine)
     machine.set_up("demo")
     assert ".[demo]" in machine.calls()
+    assert "prometheus" not in machine.calls()
     machine.set_up("test")
     assert "train" in machine.calls()
 

@@ -26,6 +26,10 @@ packages=(
 
 [[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
 
+# apt turns a server's service on when it installs it, for the whole network at that; the tests start their own.
+servers=(prometheus prometheus-alertmanager)
+[[ $goal == test ]] && packages+=("${servers[@]}")
+
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
     printf 'setup: %s\n' "$*" >&2
@@ -53,6 +57,17 @@ install_packages() {
     "${as_root[@]}" apt-get update -qq || fail "apt-get update failed; are you online? Then run: $by_hand"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o Dpkg::Use-Pty=0 "${missing[@]}" >/dev/null || fail "apt-get install failed; run: $by_hand"
+    turn_off_servers "${missing[@]}"
+}
+
+turn_off_servers() { # those among the packages that were just installed; one that was there before stays as it is
+    local server
+    command -v systemctl >/dev/null || return 0
+    for server in "${servers[@]}"; do
+        [[ " $* " == *" $server "* ]] || continue
+        "${as_root[@]}" systemctl disable --quiet --now "$server" 2>/dev/null ||
+            say "the service $server may be on; if you do not use it: sudo systemctl disable --now $server"
+    done
 }
 
 venv_is_good() {

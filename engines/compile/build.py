@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -22,6 +21,7 @@ from engines.compile.builders import builder_for
 from engines.compile.jobs import BuildJob
 from engines.compile.leftovers import building_folder
 from engines.compile.request import BuildRequest, BuiltFiles
+from engines.compile.timing import timed
 from engines.errors import BuildError, EngineError, InferenceError
 from engines.export.parity import compare, limit_of
 from engines.export.precision import with_precision
@@ -35,10 +35,6 @@ OnStage = Callable[[Stage, float], None]
 """Told a stage and its share that is done, 0-1."""
 NEED_MANIFESTS = ("tensorrt", "tensorrt-rtx")
 """Runtimes that open a file only by its manifest, which an engine under proof has not got yet."""
-TIMED_RUNS = 20
-TIMED_SECONDS = 1.0
-"""Of each batch, whichever is over first."""
-FEWEST_RUNS = 3
 _ADVICE = {
     "sanitise": "export the model again",
     "precision": "take --precision fp32",
@@ -103,7 +99,7 @@ def _made(
         with _stage("parity", on_stage):
             parity = proven(job, engine, head, reference=reference)
         with _stage("benchmark", on_stage):
-            timings = tuple(timed(engine, _batch(subject.inputs[0], size)) for size in job.key.batches)
+            timings = tuple(timed(engine, batch_of(subject.inputs[0], size)) for size in job.key.batches)
         return _manifest(job, files, hashes, engine, parity, timings)
 
 
@@ -174,23 +170,13 @@ def proven(job: BuildJob, engine: Backend, head: Backend | None, *, reference: B
             head=head,
             labels=subject.labels,
             real=subject.real,
+            batches=job.key.batches,
         )
 
 
-def _batch(one: Mapping[str, Array], size: int) -> dict[str, Array]:
+def batch_of(one: Mapping[str, Array], size: int) -> dict[str, Array]:
+    """The first item so many times."""
     return {name: np.repeat(values[:1], size, axis=0) for name, values in one.items()}
-
-
-def timed(backend: Backend, arrays: Mapping[str, Array]) -> Timing:
-    """After one call to warm up."""
-    backend.infer(arrays)
-    taken, ends = list[float](), time.perf_counter() + TIMED_SECONDS
-    while len(taken) < FEWEST_RUNS or (len(taken) < TIMED_RUNS and time.perf_counter() < ends):
-        began = time.perf_counter()
-        backend.infer(arrays)
-        taken.append((time.perf_counter() - began) * 1e3)
-    p50, p95 = np.percentile(taken, [50, 95])
-    return Timing(len(next(iter(arrays.values()))), float(p50), float(p95))
 
 
 def _settle(scratch: Path, folder: Path) -> None:

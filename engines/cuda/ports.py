@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import InferenceError
 from engines.preprocess import FaceView, Floats, Levels, Planes
 from engines.runtime.ports import Array, Backend
 
@@ -107,9 +108,17 @@ def device_inference(backend: Backend) -> InferDevice | None:
 
 
 def infer_prepared(backend: Backend, name: str, batch: DeviceBatch, preprocessor: Preprocessor) -> dict[str, Array]:
-    """Run a graph of one input on a prepared batch, without a way over the host where the backend can."""
+    """Run a graph of one input on a prepared batch, without a way over the host where the backend can.
+
+    A runtime that fails or changes in this very call is asked again over the host: the batch still lies there.
+    """
     infer = device_inference(backend)
     if infer is None or any(size is None for size in backend.inputs[0].shape[1:]):
         return backend.infer({name: preprocessor.to_host(batch)})
     preprocessor.wait()
-    return infer({name: batch.address}, batch.shape[0])
+    try:
+        return infer({name: batch.address}, batch.shape[0])
+    except InferenceError:
+        if device_inference(backend) is not None:  # the runtime is the same: its failure is the caller's
+            raise
+        return backend.infer({name: preprocessor.to_host(batch)})

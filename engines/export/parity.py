@@ -7,8 +7,8 @@ reference lay within that precision's noise of the edge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,27 +130,63 @@ def compare(
     head: Backend | None = None,
     labels: Labels | Sequence[int] = (),
     real: int = 0,
+    batches: Sequence[int] = (1,),
 ) -> Parity:
     """Ask both for the same answers. Raises InferenceError with one line where they differ too much.
 
-    ``spec`` says where verdicts change; ``head`` reads a backbone's features, each held for a whole window, so that
-    what the live path shows is compared too. The first ``real`` inputs are pictures of faces, and ``labels`` theirs,
-    1 = fake.
+    The reference is asked for one item at a time; the engine for all of them in its smallest batch, and once more in
+    each larger one and in a ragged one: see ``asked_in``. ``batches``: that it was built for. ``spec`` says where
+    verdicts change; ``head`` reads a backbone's features, each held for a whole window, so that what the live path
+    shows is compared too. The first ``real`` inputs are pictures of faces, and ``labels`` theirs, 1 = fake.
     """
-    before, after = (_answers(backend, inputs, head) for backend in (reference, built))
+    asked = list(asked_in(batches, len(inputs)))
+    rows = [item for batch in asked for item in batch]
+    before = {name: values[rows] for name, values in _answers(reference, inputs, head, _one_by_one(inputs)).items()}
+    after = _answers(built, inputs, head, asked)
     broken = [name for name, values in after.items() if not np.isfinite(values).all()]
     if broken:
         raise InferenceError(f"parity: {built.name} gives NaN or infinity for {broken[0]}: use a wider precision")
     parity = _measured(before, after, limit, sides_of(spec) if spec else {}, real, np.asarray(labels, np.int64))
-    parity = Parity(**{**vars(parity), "reference": reference.name, "inputs": len(inputs)})
+    parity = replace(parity, reference=reference.name, inputs=len(inputs), batches=tuple(sorted(set(map(len, asked)))))
     _refuse(built.name, parity)
     return parity
 
 
-def _answers(backend: Backend, inputs: Sequence[Mapping[str, Array]], head: Backend | None) -> dict[str, Array]:
-    """Output -> (inputs, …), the items one after another."""
-    answers = [_answer(backend, arrays, head) for arrays in inputs]
-    return {name: np.stack([answer[name] for answer in answers]).astype(np.float64) for name in answers[0]}
+def asked_in(batches: Sequence[int], count: int) -> Iterator[tuple[int, ...]]:
+    """The numbers of the inputs that each call is asked, all of them in order first.
+
+    Smallest batches come first, the last one filled up from the start; then one of each larger size, and one of a size
+    between them, which no profile is best at. They end with the last inputs, which are the hardest.
+    """
+    sizes = sorted(set(batches))
+    smallest, usual = sizes[0], sizes[len(sizes) // 2]
+    for start in range(0, count, smallest):
+        yield tuple(item % count for item in range(start, start + smallest))
+    ragged = usual // 2 + 1
+    between = {ragged} if smallest < ragged < sizes[-1] else set()
+    for size in sorted({*sizes[1:], *between}):
+        yield tuple(item % count for item in range(count - size, count))
+
+
+def _one_by_one(inputs: Sequence[Mapping[str, Array]]) -> list[tuple[int, ...]]:
+    return [(item,) for item in range(len(inputs))]
+
+
+def _answers(
+    backend: Backend, inputs: Sequence[Mapping[str, Array]], head: Backend | None, calls: Sequence[tuple[int, ...]]
+) -> dict[str, Array]:
+    """Output -> (items asked for, …), the calls one after another."""
+    answers = [_items(_answer(backend, _batch_of(inputs, call), head), len(call)) for call in calls]
+    return {name: np.concatenate([answer[name] for answer in answers]).astype(np.float64) for name in answers[0]}
+
+
+def _batch_of(inputs: Sequence[Mapping[str, Array]], call: tuple[int, ...]) -> dict[str, Array]:
+    return {name: np.concatenate([inputs[item][name] for item in call]) for name in inputs[0]}
+
+
+def _items(answer: Mapping[str, Array], count: int) -> dict[str, Array]:
+    """An item first, whatever its answer's shape: detectors' answers may have no dimension for the batch."""
+    return {name: values[None] if count == 1 else values[:, None] for name, values in answer.items()}
 
 
 def _answer(backend: Backend, arrays: Mapping[str, Array], head: Backend | None) -> dict[str, Array]:

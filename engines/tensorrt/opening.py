@@ -10,7 +10,8 @@ from engines.tensorrt.api import Kind, load
 from engines.tensorrt.cuda_ports import Cuda
 from engines.tensorrt.engine import LoadedEngine
 from engines.tensorrt.executor import TensorRtBackend
-from engines.tensorrt.loading import checked_plan, holds_code, refuse_graph
+from engines.tensorrt.loading import checked_plan, refuse_graph
+from engines.tensorrt.travel import holds_code
 
 NAMES: dict[Kind, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 

@@ -106,8 +106,12 @@ def read_cpu(others: Sequence[psutil.Process] = ()) -> CpuReading:
     own = psutil.Process().cpu_times()
     machine = psutil.cpu_times()
     busy = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
-    theirs = sum(sum(process.cpu_times()[:2]) for process in others)
-    return CpuReading(time.monotonic_ns(), own.user + own.system, _by_thread(), theirs, busy)
+    return CpuReading(time.monotonic_ns(), own.user + own.system, _by_thread(), used_s(others), busy)
+
+
+def used_s(processes: Sequence[psutil.Process]) -> float:
+    """CPU seconds of other processes so far."""
+    return float(sum(sum(process.cpu_times()[:2]) for process in processes))
 
 
 def _by_thread() -> dict[int, tuple[str, float]]:

@@ -207,13 +207,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return float(np.percentile(values, share)) if len(values) else float("nan")
 
 
-def is_carried(streams: Sequence[StreamNumbers], camera_fps: float) -> bool:
-    """Whether every stream is carried: NaN keeps nothing."""
-    return not any(misses_of(stream, camera_fps) for stream in streams)
-
-
 def misses_of(stream: StreamNumbers, camera_fps: float) -> tuple[str, ...]:
-    """What a stream does not keep: the latency bound, its full rate, or enough of its faces' samples."""
+    """What a stream does not keep: the latency bound, its full rate, or enough of its faces' samples.
+
+    Nothing: it is carried. NaN keeps nothing.
+    """
     kept = {
         "latency": stream.latency_p95_ms <= LATENCY_BOUND_MS,
         "rate": stream.is_full_rate(camera_fps),

@@ -64,12 +64,17 @@ def process_table(result: TrialResult, title: str) -> Table:
 
 
 def process_lines(result: TrialResult) -> list[str]:
-    return [
+    others = max(0.0, result.machine_cpu - result.cpu - result.camera_cpu - result.viewer_cpu)
+    viewers = f", viewers' process {result.viewer_cpu:.2f}" if result.viewer_fps else ""
+    lines = [
         f"memory {result.rss_mib:.0f} MiB; {result.embeds_per_s:.1f} faces embedded a second, "
         f"{result.batch:.1f} in a batch",
-        f"cameras' process {result.camera_cpu:.2f} cores, whole machine {result.machine_cpu:.2f} cores busy "
-        f"(other programs {max(0.0, result.machine_cpu - result.cpu - result.camera_cpu):.2f})",
+        f"cameras' process {result.camera_cpu:.2f} cores{viewers}, whole machine {result.machine_cpu:.2f} cores busy "
+        f"(other programs {others:.2f})",
     ]
+    if result.viewer_fps:
+        lines.append(f"pictures a second at the viewers: {', '.join(number(fps, 2) for fps in result.viewer_fps)}")
+    return lines
 
 
 def stall_table(before: Sequence[StreamNumbers], during: Sequence[StreamNumbers], frozen: str) -> Table:

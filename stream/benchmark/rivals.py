@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from queue import Queue
@@ -26,6 +26,7 @@ from stream.faces.network import NetworkDetector, face_boxes
 from stream.observers import SilentObserver, StreamFacts
 from stream.overlay import Overlay
 from stream.parts import Parts, build_analysis, build_analyzer
+from stream.scheduling.plan import StreamPlan
 from stream.score import open_file
 from stream.scoring.scorer import ModelScorer
 from stream.sources.frames import frames_of
@@ -63,14 +64,21 @@ class Pace:
     every: int
     """Frames from one slot to the next."""
     slots: int
+    first: int = 0
+    """The first slot whose score counts: the model's own, which waits for ``min_samples``. What leads there takes time
+    all the same."""
 
     def is_slot(self, index: int) -> bool:
         return index % self.every == 0
 
+    def counts(self, index: int) -> bool:
+        """Whether a score of this frame is one to count."""
+        return index >= self.first * self.every
+
 
 def pace_of(parts: Parts, fps: float) -> Pace:
     window = parts.model.spec.window
-    return Pace(max(1, round(window.period_s * fps)), window.slots)
+    return Pace(max(1, round(window.period_s * fps)), window.slots, window.min_samples - 1)
 
 
 def timed(way: str, run: Callable[[], tuple[int, int]], video_s: float) -> WayRun:
@@ -93,16 +101,20 @@ class Counted(SilentObserver):
 
 
 def run_ours(clip: Path, parts: Parts, config: AppConfig) -> tuple[int, int]:
-    """The program's own way through a file, every frame drawn on: YUV from decoder to picture."""
+    """The program's own way through a camera's video, as fast as it goes: every frame drawn on, YUV from decoder to
+    picture. Every slot is sampled, as of a suspicious face; the camera's clock is the clip's."""
+    every = config.model_copy(update={"analysis": config.analysis.model_copy(update={"calm_every": 1})})
     counted, facts, name = Counted(), StreamFacts(), StreamName("clip")
-    analyzer, analysis = build_analyzer(config, parts, counted, facts), build_analysis(config, parts, name)
+    analyzer = build_analyzer(every, parts, counted, facts)
+    analysis = build_analysis(every, parts, name, plan=StreamPlan(is_live=True))
     overlay, scene = Overlay(), Scene(name)
     source = open_file(name, clip, facts)
     try:
         for frame in frames_of(source):
             with frame:
-                if analyzer.is_due(analysis, frame):
-                    (scene,) = analyzer.step([(analysis, frame)])
+                shown = replace(frame, arrived_ns=frame.pts_ns)
+                if analyzer.is_due(analysis, shown):
+                    (scene,) = analyzer.step([(analysis, shown)])
                 overlay.draw(_copied(frame.planes), scene, scene.captured_ns)
     finally:
         source.close()
@@ -125,8 +137,8 @@ def run_per_frame(frames: Iterator[Bytes], detector: NetworkDetector, parts: Par
         kept.append(parts.scorer.embed([crop_of(bgr, face, detector, parts)])[0])
         window = list(kept)[:: -pace.every][: pace.slots][::-1]
         logit = window_logit(parts.scorer, window, pace.slots)
-        all_scores += 1
-        slot_scores += pace.is_slot(index)
+        all_scores += pace.counts(index)
+        slot_scores += pace.counts(index) and pace.is_slot(index)
         draw_bgr(bgr, face, logit)
     return slot_scores, all_scores
 
@@ -151,7 +163,7 @@ def run_recomputed(
             continue
         crops.append(crop_of(bgr, face, detector, parts))
         window_logit(networks, list(networks.embed(list(crops))), pace.slots)
-        scores += 1
+        scores += pace.counts(index)
     return scores, scores
 
 
@@ -257,7 +269,9 @@ class Sameness:
         return None if self.recomputed is None else abs(self.recomputed - self.per_frame)
 
 
-def same_window(clip: Path, detector: NetworkDetector, parts: Parts, pace: Pace, networks: Embedder | None) -> Sameness:
+def same_window(
+    clip: Path, detector: NetworkDetector, parts: Parts, theirs_parts: Parts, pace: Pace, networks: Embedder | None
+) -> Sameness:
     """Score the first full window by each way. Raises SourceError when the clip has no face for so long."""
     theirs = _first_crops(_bgr_crops(clip, detector, parts, pace), pace.slots)
     mine = _first_crops(_plane_crops(clip, detector, parts, pace), pace.slots)
@@ -268,7 +282,7 @@ def same_window(clip: Path, detector: NetworkDetector, parts: Parts, pace: Pace,
     difference = np.mean([np.abs(a.astype(int) - b) for a, b in zip(their_crops, my_crops, strict=True)])
     return Sameness(
         _logit(parts.scorer, my_crops, pace),
-        _logit(parts.scorer, their_crops, pace, one_by_one=True),
+        _logit(theirs_parts.scorer, their_crops, pace, one_by_one=True),
         _logit(parts.scorer, their_crops, pace),
         None if networks is None else _logit(networks, their_crops, pace),
         float(difference),

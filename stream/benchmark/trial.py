@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import psutil
 
 from engines.runtime.ports import Backend
 from stream.app import WatchResult, watch
-from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name, thread_ids
+from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name, thread_ids, used_s
 from stream.benchmark.observations import Counts, Rates, Recorder, StreamNumbers, numbers_of
 from stream.config import AppConfig, MetricsConfig, RestreamConfig, StreamConfig
 from stream.config_canary import CanaryConfig
@@ -29,8 +30,9 @@ from stream.types import StreamName, StreamState
 
 CAMERA_FPS = 25.0
 START_WITHIN_S = 60.0
-WARM_UP_S = 3.0
-"""Windows must fill before faces are scored."""
+WARM_UP_S = 7.0
+"""Windows must fill before faces are scored, and the guard against overload must have had its say: it takes the load of
+three seconds, once the last stream has settled for three."""
 POLL_S = 0.05
 GRACE_S = 5.0
 GREY = 128
@@ -42,7 +44,8 @@ class TrialOrder:
 
     streams: int
     mode: str
-    """``score``: faces scored and metrics kept, nothing drawn. ``restream``: also drawn, encoded and served."""
+    """``score``: faces scored and metrics kept, nothing drawn. ``restream``: also drawn, encoded, served and watched by
+    a client for each stream, or nothing would be encoded."""
     seconds: float
     camera_fps: float = CAMERA_FPS
 
@@ -69,6 +72,10 @@ class TrialResult:
     batch: float
     """Faces in one run of the backbone, on average."""
     embeds_per_s: float
+    viewer_cpu: float = 0.0
+    """Of the clients' process, which is not in ``cpu``."""
+    viewer_fps: tuple[float, ...] = ()
+    """Pictures a second that the client of each stream got; empty without clients."""
 
     @property
     def cpu_outside(self) -> float:
@@ -103,6 +110,27 @@ class Cameras:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(GRACE_S)
+
+
+class Viewers:
+    """A process with one client for each address, and what each of them has got."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "stream.gst.viewers", *urls]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = psutil.Process(self._process.pid)
+
+    def pictures(self) -> tuple[int, ...]:
+        """Since each client began. Raises UnmaskError when the process has ended."""
+        if self._process.stdin is None or self._process.stdout is None or self._process.poll() is not None:
+            raise UnmaskError("the benchmark's viewers ended before they were measured: run unmask doctor")
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return tuple(map(int, self._process.stdout.readline().split()))
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(GRACE_S)
 
 
 @contextmanager
@@ -169,8 +197,20 @@ def run_trial(order: TrialOrder, clip: Path, metered: Metered, config: AppConfig
     """Serve, watch, warm up, measure. Raises SourceError when a camera does not play in time."""
     with cameras(clip, order.streams) as served, watching(served.urls, order, metered, config) as run:
         run.wait_until_playing()
-        time.sleep(WARM_UP_S)
-        return run.measure(order.seconds, [served.process])
+        with viewing(run.served_urls) as viewers:
+            time.sleep(WARM_UP_S)
+            return run.measure(order.seconds, [served.process], viewers)
+
+
+@contextmanager
+def viewing(urls: Sequence[str]) -> Iterator[Viewers | None]:
+    """None for no addresses."""
+    viewers = Viewers(urls) if urls else None
+    try:
+        yield viewers
+    finally:
+        if viewers is not None:
+            viewers.close()
 
 
 @contextmanager
@@ -194,6 +234,11 @@ class Watching:
         self.recorder.watch_clock(time.monotonic_ns)
         self.recorder.threads.update(dict.fromkeys(metered.runtime_threads, "inference"))
         self._config = _config(base, dict(zip(self.names, urls, strict=True)), order.mode)
+        restream = self._config.restream
+        self.served_urls = tuple(
+            f"rtsp://{restream.host}:{restream.port}/{name}" for name in self.names if restream.enabled
+        )
+        """Where the drawn videos are, if they are served."""
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._result: WatchResult | None = None
@@ -220,16 +265,24 @@ class Watching:
                 raise SourceError("a benchmark camera did not play in time: try fewer streams", reason="timeout")
             time.sleep(POLL_S)
 
-    def measure(self, seconds: float, served: Sequence[psutil.Process]) -> TrialResult:
+    def measure(self, seconds: float, served: Sequence[psutil.Process], viewers: Viewers | None = None) -> TrialResult:
         """Over the next ``seconds``."""
         meter = self._metered.meter
-        counts, before, networks = self.recorder.counts(), read_cpu(served), meter.copy()
+        looking = [] if viewers is None else [viewers.process]
+        pictures = () if viewers is None else viewers.pictures()
+        counts, before, looked, networks = self.recorder.counts(), read_cpu(served), used_s(looking), meter.copy()
         time.sleep(seconds)
         after, used = read_cpu(served), meter.copy().since(networks)
+        span_s = (after.at_ns - before.at_ns) / 1e9
+        got = () if viewers is None else viewers.pictures()
         self._check()
         streams = tuple(self.numbers(name, counts, (before.at_ns, after.at_ns)) for name in self.names)
         threads = shares_by_name(before, after, self.recorder.threads)
-        return _result(self._order, streams, (before, after), threads, used)
+        return replace(
+            _result(self._order, streams, (before, after), threads, used),
+            viewer_cpu=(used_s(looking) - looked) / span_s,
+            viewer_fps=tuple((now - then) / span_s for now, then in zip(got, pictures, strict=True)),
+        )
 
     def numbers(self, name: str, before: Counts, span_ns: tuple[int, int]) -> StreamNumbers:
         slots_per_s = 1 / self._metered.parts.model.spec.window.period_s
@@ -246,12 +299,19 @@ class Watching:
             raise UnmaskError("the watched streams ended before they were measured: run unmask doctor")
 
 
+def free_port() -> int:
+    """Of this machine, a moment ago: all streams are served on one, as they are by default."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _config(base: AppConfig, urls: dict[str, str], mode: str) -> AppConfig:
     changes = {
         "streams": tuple(StreamConfig(source=url, name=name) for name, url in urls.items()),
         "display": False,
         "metrics": MetricsConfig(port=0),
-        "restream": RestreamConfig(enabled=mode == "restream", port=0),
+        "restream": RestreamConfig(enabled=mode == "restream", port=free_port()),
         "canary": CanaryConfig(enabled="off"),  # it would be measured too
     }
     return base.model_copy(update=changes)

@@ -201,10 +201,12 @@ def _check_written(files: DemoFiles) -> None:
 
 def _report(results: Sequence[PartResult], files: DemoFiles, console: Console) -> int:
     console.print(_table(results))
-    console.print(f"video {files.video}, at a glance {files.sheet}, scores {files.scores}, metrics {files.metrics}")
     wrong = [result for result in results if not result.is_right]
     for result in wrong:
         console.print(f"demo failed: {result.complaint}", style="bold red")
+    console.print(f"video {files.video}, at a glance {files.sheet}, scores {files.scores}, metrics {files.metrics}")
+    if not wrong:
+        console.print("demo passed: every part ended with the right verdict", style="bold green")
     return 1 if wrong else 0
 
 

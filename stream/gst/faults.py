@@ -48,7 +48,7 @@ NOT_STARTED = Fault("error", "cannot be opened: run 'unmask doctor' to see what 
 
 def fault_from_error(error: GstError) -> Fault:
     """The most telling explanation: by code where GStreamer has one, by text where it says it in words only."""
-    by_code = _BY_CODE.get((error.domain, error.code))
+    by_code = _BY_ELEMENT.get((error.element, error.domain, error.code), _BY_CODE.get((error.domain, error.code)))
     if by_code is not None:
         return by_code
     text = f"{error.element}: {error.message} {re.sub(_QUOTED, '', error.debug)}"
@@ -66,7 +66,8 @@ def _scrubbed(message: str) -> str:
 
 _QUOTED = r"'[^']*'|\"[^\"]*\"|\bURL: \S*"
 _UNAUTHORIZED = Fault("unauthorized", "refused the user name or password (401): check both")
-_NOT_FOUND = Fault("not_found", "does not exist (404, or no such device): check the path, or the device's number")
+_NOT_FOUND = Fault("not_found", "does not exist (404): check the path")
+_NO_DEVICE = Fault("not_found", "no such device: plug a camera in, or check the device's number (ls /dev/video*)")
 _REFUSED = Fault("refused", "nothing answers at this address: check host and port, and that it is switched on")
 _TIMEOUT = Fault("timeout", "does not answer in time: check the network and the address")
 _BUSY = Fault("error", "is in use by another program: close it and try again")
@@ -75,6 +76,7 @@ _NO_DECODER = Fault(
     "error", "needs a decoder that is missing: sudo apt install gstreamer1.0-libav gstreamer1.0-plugins-bad"
 )
 
+_BY_ELEMENT = {("v4l2src", RESOURCE, NOT_FOUND): _NO_DEVICE}
 _BY_CODE = {
     (RESOURCE, NOT_AUTHORIZED): _UNAUTHORIZED,
     (RESOURCE, NOT_FOUND): _NOT_FOUND,

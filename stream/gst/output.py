@@ -4,7 +4,7 @@
 
     push ─► drawing: appsrc ! convert/scale to the first size ! unmaskoverlay ! appsink
               ├─► window:   appsrc ! sink
-              └─► encoding: appsrc ! encoder ! appsink        (once for both)
+              └─► encoding: appsrc ! encoder ! appsink        (once for both; for clients alone: while one plays)
                     ├─► file: appsrc ! mp4mux ! filesink
                     └─► RTSP clients
 """
@@ -205,7 +205,7 @@ class _Window:
 
 
 class _Encoding:
-    """Encodes once, for the file and for RTSP clients."""
+    """Encodes once, for the file and for RTSP clients. Live video for clients alone is encoded while one plays."""
 
     def __init__(
         self, name: StreamName, targets: OutputTargets, on_error: OnError, abort: threading.Event, *, is_live: bool
@@ -220,6 +220,8 @@ class _Encoding:
         self._on_error, self._abort = on_error, abort
         self._branch: Branch | None = None
         self._file: Branch | None = None
+        self._rests = False
+        """Frames are left out: the next one that is encoded must be a key frame."""
         self.restream: RtspRestream | None = None
         if targets.save is not None:
             make_writable(targets.save)
@@ -237,10 +239,21 @@ class _Encoding:
         return self._how.encoder.element
 
     def push(self, buffer: Any, caps: Any) -> bool:
-        """Encoding begins with the first frame: its size decides the bit rate."""
+        """Encoding begins with the first frame that somebody wants: its size decides the bit rate."""
+        if not self.is_wanted:
+            self._rests = True
+            return True
         if self._branch is None:
             self._branch = encode_branch(self._how, caps, self._hand_out, self._on_error, self._abort)
+        elif self._rests:
+            self._want_key()
+        self._rests = False
         return self._branch.push(buffer, caps)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a frame that came now would reach a file or a client. What is not live is paced by its encoding."""
+        return self._file is not None or self._how.waits or (self.restream is not None and self.restream.is_watched)
 
     def close(self) -> None:
         for branch in (self._branch, self._file):

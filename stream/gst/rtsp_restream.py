@@ -5,7 +5,9 @@ Streams of one process share a server per address; each has its own path.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +29,10 @@ MEDIA = (
 )
 MAX_WAITING = 10
 """Buffers a media may hold before it is skipped to the next key frame: nobody is playing it, or it hangs."""
+ABOUT_TO_PLAY_S = 5.0
+"""How long a client may take from its wish to its first picture: a media needs pictures before it is played."""
+ASK_EVERY_S = 0.5
+"""How soon it is noticed that the last client has gone."""
 
 
 @dataclass
@@ -40,6 +46,16 @@ class _Feed:
     handlers: list[int] = field(default_factory=list)
     """Of the media; they hold this feed, which holds the media: until they go, neither is freed."""
 
+    @property
+    def is_full(self) -> bool:
+        return bool(self.source.get_property("current-level-buffers") > MAX_WAITING)
+
+    @property
+    def is_played(self) -> bool:
+        """Whether a client plays it: one that has hung up is gone from it at once, while the media goes on."""
+        stream = self.media.get_stream(0)
+        return stream is not None and bool(stream.transport_filter(None))
+
 
 class RtspRestream:
     """One path on an RTSP server. ``push`` may be called from any one thread and never blocks."""
@@ -51,21 +67,35 @@ class RtspRestream:
         self._lock = threading.Lock()
         self._feeds: list[_Feed] = []
         self._caps: Any = None
+        self._wished_s = self._asked_s = -math.inf
+        self._is_played = False
         self._server = _SharedServer.borrow(host, port)
-        self._server.mount(path, self._factory(), on_client)
+        self._server.mount(path, self._factory(), self._wish)
 
     @property
     def url(self) -> str:
         return f"rtsp://{self._server.host}:{self._server.port}{self._path}"
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether an access unit that came now would reach a client, or one that is about to play. Asked often."""
+        now_s = time.monotonic()
+        if now_s - self._wished_s < ABOUT_TO_PLAY_S:
+            return True
+        if now_s - self._asked_s >= ASK_EVERY_S:
+            self._asked_s, self._is_played = now_s, any(feed.is_played for feed in self._open_feeds())
+        return self._is_played
+
     def push(self, buffer: Any, caps: Any) -> None:
         """One access unit of H.264 for everybody who watches."""
         self._caps = caps
         is_key = not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT)
-        with self._lock:
-            feeds = tuple(self._feeds)
-        for feed in feeds:
+        for feed in self._open_feeds():
             _feed_one(feed, buffer, caps, is_key)
+
+    def _open_feeds(self) -> tuple[_Feed, ...]:
+        with self._lock:
+            return tuple(self._feeds)
 
     def close(self) -> None:
         """Say goodbye to the clients; the last path of a server stops it."""
@@ -96,6 +126,11 @@ class RtspRestream:
         ]
         with self._lock:
             self._feeds.append(feed)
+        self._wish()
+
+    def _wish(self) -> None:
+        """A client wants to play."""
+        self._wished_s = time.monotonic()
         self._on_client()
 
     def _forget(self, feed: _Feed) -> None:
@@ -115,7 +150,7 @@ def _keep_prepared(media: Any, feed: _Feed) -> None:
 
 
 def _feed_one(feed: _Feed, buffer: Any, caps: Any, is_key: bool) -> None:
-    if feed.source.get_property("current-level-buffers") > MAX_WAITING:
+    if feed.is_full:
         feed.has_key_frame = False
         return
     feed.has_key_frame = feed.has_key_frame or is_key

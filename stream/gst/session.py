@@ -29,6 +29,7 @@ from stream.gst.faults import (  # noqa: E402
     GstError,
     fault_from_error,
 )
+from stream.gst.heap import give_back  # noqa: E402
 from stream.gst.launch import Launch  # noqa: E402
 
 Gst.init(None)
@@ -150,6 +151,7 @@ class GstSession:
             target.disconnect(handler)
         self._handlers.clear()
         self._demuxers.clear()
+        give_back()
 
     def _silent_fault(self) -> Fault | None:
         """What the bus may never tell."""

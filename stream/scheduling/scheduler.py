@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engines.spec import WindowSpec
-from stream.scheduling.detection import next_look_ns, phase_of, thinned_period_ns
+from stream.scheduling.detection import longest_rest_ns, next_look_ns, phase_of, thinned_period_ns
 from stream.scheduling.gather import BatchWindow
 from stream.scheduling.overload import Overload, OverloadPolicy
 from stream.scheduling.plan import CalmPolicy, Limits, Priority, StreamPlan, longest_stride
@@ -52,6 +52,8 @@ class _Place:
     plan: StreamPlan
     index: int
     sampler: FaceSampler
+    has_come: bool = False
+    """A step was worked on it."""
 
 
 class Scheduler:
@@ -88,6 +90,18 @@ class Scheduler:
         if not self._places[name].plan.is_live:
             return now.pts_ns - last.pts_ns >= self._period_ns(name)
         return now.arrived_ns >= self.next_look_ns(name, last)
+
+    def may_rest(self, name: StreamName, slots: Sequence[OpenSlot], last: Moment, now: Moment) -> bool:
+        """Whether a due look at a steady live picture is left out: it would bring no sample, and one was just now.
+
+        ``slots``: the open ones of the faces in view. Files are looked at as often as ever, so that their scores stay.
+        """
+        place = self._places[name]
+        if not place.plan.is_live or now.arrived_ns - last.arrived_ns >= self._longest_rest_ns(name):
+            return False
+        overload = self.overload_stride(name)
+        strides = ((place.sampler.stride(slot.track_id, now.pts_ns, overload), slot.steps) for slot in slots)
+        return all(stride.skips(steps) is not None for stride, steps in strides)
 
     def next_look_ns(self, name: StreamName, last: Moment) -> int:
         """When a live stream's next frame will be due, in monotonic time."""
@@ -149,8 +163,14 @@ class Scheduler:
 
     def worked(self, names: Collection[StreamName], began_ns: int, ended_ns: int) -> None:
         """A step on frames of these streams. One with a file's frame says nothing: files take what time there is."""
-        if all(self._places[name].plan.is_live for name in names):
-            self._overload.worked(began_ns, ended_ns)
+        places = [self._places[name] for name in names]
+        if not all(place.plan.is_live for place in places):
+            return
+        if not all(place.has_come for place in places):
+            self._overload.arrived(began_ns)
+        for place in places:
+            place.has_come = True
+        self._overload.worked(began_ns, ended_ns)
 
     def update_load(self, now_ns: int) -> bool:
         """Whether the level has changed just now."""
@@ -181,8 +201,14 @@ class Scheduler:
     def _period_ns(self, name: StreamName) -> int:
         plan = self._places[name].plan
         period_ns = plan.detect_period_ns or self._detect_period_ns
-        slot_ns = round(self._window.period_s * 1e9)
-        return thinned_period_ns(period_ns, slot_ns, self.overload_stride(name))
+        return thinned_period_ns(period_ns, self._slot_ns, self.overload_stride(name))
+
+    def _longest_rest_ns(self, name: StreamName) -> int:
+        return longest_rest_ns(self._period_ns(name), self._slot_ns)
+
+    @property
+    def _slot_ns(self) -> int:
+        return round(self._window.period_s * 1e9)
 
     def _weights(self, names: Collection[StreamName]) -> dict[StreamName, int]:
         return {name: self._places[name].plan.weight for name in names}

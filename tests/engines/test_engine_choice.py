@@ -12,7 +12,19 @@ import build_engines
 from engines.catalog import BACKBONE_FILE, graph_of
 from engines.engine_choice import Graph, engines_here, key_here, misfits, open_fastest
 from engines.errors import CheckpointError, RuntimeMissingError
-from engines.store import MANIFEST_FILE, engine_folder, read_manifest
+from engines.runtime import tensorrt_cuda
+from engines.runtime.ports import TensorSpec
+from engines.store import (
+    MANIFEST_FILE,
+    EngineKey,
+    Manifest,
+    Parity,
+    Timing,
+    engine_folder,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
 from tests.engines.graphs import write_model
 
 
@@ -144,3 +156,65 @@ def test_a_key_is_made_anew_for_this_machine(graph: Graph, root: Path) -> None:
     assert misfits(folder, manifest) == []
     (folder / manifest.engine_file).unlink()
     assert misfits(folder, manifest) == ["engine.onnx is missing or was changed"]
+
+
+A10, H200 = "NVIDIA A10 sm_86", "NVIDIA H200 sm_90"
+
+
+@pytest.fixture
+def on_an_a10(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with TensorRT 10.7, as far as choosing an engine asks."""
+    monkeypatch.setattr(tensorrt_cuda, "unavailable", lambda: None)
+    monkeypatch.setattr(tensorrt_cuda, "version", lambda: "10.7.0")
+    monkeypatch.setattr(tensorrt_cuda, "machine", lambda: A10)
+
+
+def plan_of(graph: Graph, root: Path, version: str, machine: str, item_ms: float, *options: str) -> Path:
+    """A TensorRT engine that was built somewhere."""
+    key = EngineKey(graph.model, graph.file, graph.sha256, "tensorrt", version, machine, "fp16")
+    key = replace(key, options=tuple(sorted((*graph.options, *options))))
+    folder, tensors = engine_folder(root, key), (TensorSpec("x", (None, 3)),)
+    folder.mkdir(parents=True)
+    (folder / "engine.plan").write_bytes(b"ftrt plan")
+    files, timings = {"engine.plan": sha256_of(folder / "engine.plan")}, (Timing(1, item_ms, item_ms),)
+    parity = Parity("torch-cpu", 1, 0.0, 0.1)
+    write_manifest(folder, Manifest(key, "engine.plan", files, tensors, tensors, parity, timings))
+    return folder
+
+
+@pytest.mark.usefixtures("on_an_a10")
+@pytest.mark.parametrize(
+    ("version", "machine", "options", "is_chosen"),
+    [
+        ("10.7.0", A10, (), True),
+        ("10.3.0", A10, (), False),
+        ("10.3.0", A10, ("version_compatible=1",), True),
+        ("10.9.0", A10, ("version_compatible=1",), False),
+        ("10.7.0", H200, (), False),
+        ("10.7.0", H200, ("hardware_compatibility=ampere_plus",), True),
+        ("10.7.0", H200, ("hardware_compatibility=same_compute_capability",), False),
+        ("10.3.0", H200, ("hardware_compatibility=ampere_plus", "version_compatible=1"), True),
+    ],
+)
+def test_an_engine_that_may_travel_is_chosen_where_it_arrives(
+    version: str, machine: str, options: tuple[str, ...], is_chosen: bool, graph: Graph, tmp_path: Path
+) -> None:
+    folder = plan_of(graph, tmp_path / "built", version, machine, 1.0, *options)
+    assert [found for found, _ in engines_here(graph, tmp_path / "built")] == [folder] * is_chosen
+
+
+@pytest.mark.usefixtures("on_an_a10")
+def test_times_of_another_machine_do_not_beat_an_engine_built_here(
+    graph: Graph, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = plan_of(graph, root, "10.7.0", H200, 1e-6, "hardware_compatibility=ampere_plus")
+    assert engines_here(graph, root)[0][0] == away, "of a runtime that has built nothing here it is the best there is"
+    here = plan_of(graph, root, "10.7.0", A10, 2e-6)
+    found = [folder for folder, _ in engines_here(graph, root)]
+    assert (found[0], found[-1]) == (here, away)
+    monkeypatch.setattr(tensorrt_cuda, "open_graph", lambda *_, **__: object())
+    assert open_fastest(graph, root=root).why.endswith("ms when it was built")
+    (here / MANIFEST_FILE).unlink()
+    for folder in found[1:-1]:
+        (folder / MANIFEST_FILE).unlink()
+    assert open_fastest(graph, root=root).why.endswith("when it was built on NVIDIA H200 sm_90 with 10.7.0")

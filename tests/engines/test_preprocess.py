@@ -200,6 +200,18 @@ def test_the_network_sees_its_own_colour_order_mean_and_scale() -> None:
     assert bgr[0, :, 1, 1].tolist() == [0, 20, 10]
 
 
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+@pytest.mark.parametrize("turned", [(slice(None), slice(None)), (slice(None, None, -1), slice(None, None, -1))])
+def test_every_byte_is_normalised_to_the_bit_as_the_formula_says(colour: str, turned: tuple[slice, slice]) -> None:
+    bytes_ = np.arange(256, dtype=np.uint8)
+    crop = np.stack([bytes_, bytes_[::-1], np.roll(bytes_, 100)], axis=-1).reshape(16, 16, 3)[turned]
+    pixels = PixelSpec(size=16, colour=colour, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))  # type: ignore[arg-type]
+    mean, std = np.asarray(pixels.mean, np.float32), np.asarray(pixels.std, np.float32)
+    ordered = crop[..., ::-1] if colour == "bgr" else crop
+    expected = (ordered.astype(np.float32) - mean) / std
+    np.testing.assert_array_equal(normalise([crop], pixels)[0], expected.transpose(2, 0, 1))
+
+
 def test_planes_show_their_shape_and_not_their_pixels() -> None:
     planes = smooth_planes(855, 3)
     assert repr(planes) == "Planes(855x3, I420, bt601)"

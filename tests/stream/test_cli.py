@@ -36,6 +36,10 @@ def test_watch_help_names_every_kind_of_source(capsys: pytest.CaptureFixture[str
     assert all(source in text for source in ("webcam:1", "/dev/video0", "rtsps://", ".m3u8", "screen", "csi:0", "test"))
 
 
+def test_watch_help_says_what_no_threads_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "(default 0: half the cores)" in " ".join(help_of("watch", capsys=capsys).split())
+
+
 def test_help_loads_neither_gstreamer_nor_a_runtime() -> None:
     code = "import sys; from stream.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     check = "print([name for name in ('gi', 'onnxruntime', 'cv2', 'torch') if name in sys.modules])"

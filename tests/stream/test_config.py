@@ -36,6 +36,9 @@ SECRETS = {
     "CAMERAS_USER": "watcher",
     "CAMERAS_PASSWORD": "hunter2",
     "YARD_PASSWORD": "hunter3",
+    "WEBHOOK_SECRET": "hunter4",
+    "MQTT_PASSWORD": "hunter5",
+    "SMTP_PASSWORD": "hunter6",
     "DEMO_URL": "rtsp://root:hunter2@127.0.0.1:8555/camera",
 }
 SPEC = ModelSpec(
@@ -73,8 +76,8 @@ def problems(folder: Path, text: str) -> tuple[str, ...]:
 shipped = pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 
 
-def test_the_five_configurations_are_shipped() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"webcam", "rtsp", "demo", "jetson", "many"}
+def test_the_six_configurations_are_shipped() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"alerts", "webcam", "rtsp", "demo", "jetson", "many"}
 
 
 @shipped

@@ -16,6 +16,7 @@ need_gst()
 
 from stream.app import Started, WatchResult, watch  # noqa: E402
 from stream.config import AppConfig, StreamConfig  # noqa: E402
+from stream.config_file import ConfigError  # noqa: E402
 from stream.errors import UsageError  # noqa: E402
 from stream.live_streams import LiveStreams, StreamChanges, StreamStatus  # noqa: E402
 from stream.metrics import Metrics  # noqa: E402
@@ -312,6 +313,20 @@ def test_a_bad_file_is_one_line_and_other_sections_wait_for_a_restart(asked: App
             "changed too, but used only after a restart: scores, duration_s",
         ]
         run.plays("test")
+
+
+def test_every_problem_of_a_bad_file_is_a_line(asked: AppConfig) -> None:
+    def bad() -> AppConfig:
+        raise ConfigError(["cameras.yaml:3: no source", "cameras.yaml:5: unknown key", "cameras.yaml:9: no number"])
+
+    told = Told()
+    reload = Reload(bad, told.lines.append)
+    with watching(asked, reload):
+        assert told.after(reload, 3) == [
+            "cameras.yaml:3: no source",
+            "cameras.yaml:5: unknown key",
+            "cameras.yaml:9: no number; nothing was changed",
+        ]
 
 
 def test_shared_defaults_take_effect_through_the_streams() -> None:

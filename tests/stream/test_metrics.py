@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream import metrics as metrics_module
+from stream.alerts.alert import AlertKind, AlertState
+from stream.alerts.courier import OUTCOMES
 from stream.errors import OutputError
 from stream.jetson_stats import RAILS, ZONES
 from stream.metrics import Metrics
@@ -27,6 +30,7 @@ from stream.types import (
     TrackId,
     Verdict,
 )
+from tests.stream.alerts.alert_parts import ALERT
 
 CAM = StreamName("front-door")
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -40,6 +44,8 @@ def metrics() -> Metrics:
     made.add_stream(CAM)
     made.add_backend("lite0-gru", "onnxruntime-cpu", "fp16")
     made.add_board(lambda: BOARD)
+    made.expect_alerts()
+    made.add_alert_sink("ops")
     return made
 
 
@@ -215,6 +221,47 @@ def test_another_engine_of_the_same_runtime_is_named_by_its_precision(metrics: M
     assert [value(metrics, "backend_info", **labels, precision=name) for name in ("fp16", "int8")] == [0, 1]
 
 
+def test_alerts_count_by_stream_and_by_what_their_rule_looks_at(metrics: Metrics) -> None:
+    labels = {"stream": CAM, "rule_kind": "fake"}
+    first, second = (replace(ALERT, id=name, stream=CAM) for name in ("a", "b"))
+    over = replace(first, state=AlertState.RESOLVED)
+    seen = []
+    for alert in (first, first, second, over, over):
+        metrics.alert_changed(alert)
+        seen.append((value(metrics, "alerts_total", **labels), value(metrics, "alerts_firing", **labels)))
+    assert seen == [(1, 1), (1, 1), (2, 2), (2, 1), (2, 1)]
+    assert value(metrics, "alerts_total", stream=CAM, rule_kind="no_face") == 0
+
+
+def test_alerts_of_a_stream_that_is_gone_grow_no_series(metrics: Metrics) -> None:
+    metrics.alert_changed(replace(ALERT, stream=CAM))
+    metrics.remove_stream(CAM)
+    metrics.alert_changed(replace(ALERT, stream=CAM, state=AlertState.RESOLVED))
+    assert not [name for name, labels in samples(metrics) if "alerts" in name and ("stream", CAM) in labels]
+    metrics.alert_changed(replace(ALERT, id="b", stream=StreamName("rtsp://root:hunter2@door")))
+    assert value(metrics, "alerts_firing", stream="other", rule_kind="fake") == 1
+
+
+def test_an_alert_of_the_whole_service_has_no_stream(metrics: Metrics) -> None:
+    assert value(metrics, "alerts_total", stream="", rule_kind="canary") == 0
+    metrics.alert_changed(replace(ALERT, stream=StreamName(""), kind=AlertKind.CANARY))
+    assert value(metrics, "alerts_firing", stream="", rule_kind="canary") == 1
+
+
+def test_deliveries_and_what_waits_count_by_sink(metrics: Metrics) -> None:
+    assert value(metrics, "alert_deliveries_total", sink="ops", outcome="dropped") == 0
+    metrics.alert_delivery("ops", "failed")
+    metrics.alerts_waiting("ops", 3)
+    metrics.alert_delivery("https://secret", "boom")
+    assert value(metrics, "alert_deliveries_total", sink="ops", outcome="failed") == 1
+    assert value(metrics, "alert_deliveries_total", sink="other", outcome="other") == 1
+    assert value(metrics, "alert_spool_messages", sink="ops") == 3
+
+
+def test_the_words_of_deliveries_are_the_couriers() -> None:
+    assert metrics_module.DELIVERY_OUTCOMES == OUTCOMES
+
+
 def test_a_fallback_is_at_zero_before_it_happens(metrics: Metrics) -> None:
     metrics.add_backend("xception", "tensorrt")
     change = {"model": "xception", "before": "tensorrt", "after": "onnxruntime-cpu", "reason": "failed"}
@@ -237,10 +284,11 @@ def test_a_canary_shows_nothing_before_its_first_answer(metrics: Metrics) -> Non
 def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
     known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "before", "after", "le"]
+    alerts = ["rule_kind", "sink", "outcome"]
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
     board = ["zone", "rail", "gpu"]
-    assert labels <= {*known, *build_info, *python_info, *board}
+    assert labels <= {*known, *alerts, *build_info, *python_info, *board}
 
 
 def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
@@ -347,6 +395,9 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.SKIP_REASONS,
         *metrics_module.VERDICTS,
         *metrics_module.CANARY_CLIPS,
+        *metrics_module.STREAM_ALERTS,
+        *metrics_module.SERVICE_ALERTS,
+        *metrics_module.DELIVERY_OUTCOMES,
         *(state.value for state in StreamState),
         *ZONES.values(),
         *RAILS.values(),

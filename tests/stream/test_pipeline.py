@@ -12,11 +12,12 @@ from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
+from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import CalmPolicy, Limits, StreamPlan
 from stream.scheduling.scheduler import SchedulingPolicy
 from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
-from stream.types import FaceBox, QualityReason, Scene, StreamName, Verdict
+from stream.types import FaceBox, Frame, QualityReason, Scene, StreamName, Verdict
 from tests.fakes import FixedDetector, ListObserver, backbone_of, frame_of, head_of, planes_of, spec_of
 
 FACE = FaceBox((80.0, 60.0, 180.0, 160.0), 0.99)
@@ -199,7 +200,7 @@ def test_a_calm_face_is_sampled_slowly_until_its_score_rises() -> None:
 
 
 def test_overload_thins_the_samples_and_says_so_in_the_scene() -> None:
-    house, seconds = House(), 1_000_000_000
+    house, seconds = House(scheduling=SchedulingPolicy(overload=OverloadPolicy(settle_s=0.0))), 1_000_000_000
     stream = house.stream(plan=LIVE)
     house.play(stream, 1.0)
     for second in range(4):
@@ -219,3 +220,48 @@ def test_velocity_follows_a_moving_face() -> None:
     house = House(faces=moving)
     scene = house.play(house.stream(), 2.0)[-1]
     assert scene.faces[0].velocity == (pytest.approx(40, abs=15), pytest.approx(0, abs=10))
+
+
+@pytest.mark.parametrize("fps", [10.0, 15.0, 24.0, 25.0, 30.0, 60.0])
+def test_a_steady_face_is_looked_at_only_for_its_samples_and_gets_all_of_them(fps: float) -> None:
+    house = House()
+    scenes = house.play(house.stream(plan=LIVE), 6.0, fps=fps)
+    assert house.detector.calls == pytest.approx(6 * 5, abs=3)
+    assert house.backbone.calls == pytest.approx(6 * 5, abs=2)
+    assert all(scenes[-1].faces[0].slots)
+
+
+def test_an_empty_picture_is_looked_at_once_a_slot() -> None:
+    house = House(faces=())
+    house.play(house.stream(plan=LIVE), 6.0)
+    assert house.detector.calls == pytest.approx(6 * 5, abs=2)
+
+
+def test_a_fast_face_is_looked_at_at_the_full_rate() -> None:
+    def fast(frame: Frame) -> tuple[FaceBox, ...]:
+        left = 20 + 100 * frame.pts_ns / 1e9
+        return (FaceBox((left, 60.0, left + 100, 160.0), 0.99),)
+
+    house = House(faces=fast)
+    house.play(house.stream(plan=LIVE), 2.0)
+    assert house.detector.calls == pytest.approx(20, abs=1)
+
+
+def test_a_steady_face_that_was_not_good_enough_is_looked_at_again_soon() -> None:
+    house = House(faces=(FaceBox((10.0, 10.0, 26.0, 26.0), 0.99),))
+    house.play(house.stream(plan=LIVE), 3.0)
+    assert house.detector.calls == pytest.approx(30, abs=1)
+
+
+def test_a_face_that_comes_into_a_steady_picture_is_seen_within_a_slot() -> None:
+    other = FaceBox((200.0, 60.0, 300.0, 160.0), 0.99)
+    house = House(faces=lambda frame: (FACE,) if frame.pts_ns < 3.02e9 else (FACE, other))
+    scenes = house.play(house.stream(plan=LIVE), 4.0)
+    first = next(scene.pts_ns for scene in scenes if len(scene.faces) == 2)
+    assert first <= 3.26e9
+
+
+def test_a_file_is_looked_at_at_the_full_rate_so_that_its_scores_stay() -> None:
+    house = House()
+    house.play(house.stream(), 3.0)
+    assert house.detector.calls == pytest.approx(30, abs=1)

@@ -285,16 +285,16 @@ def test_more_cameras_than_a_step_searches_take_turns_and_are_counted() -> None:
 
 def test_a_thread_that_does_not_keep_up_says_so_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    watch = Watch("ab", SchedulingPolicy(overload=OverloadPolicy(window_s=1.0, calm_s=2.0)))
+    watch = Watch("ab", SchedulingPolicy(overload=OverloadPolicy(window_s=1.0, calm_s=2.0, settle_s=0.0)))
     step = watch.house.analyzer.step
 
     def slow(batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
-        watch.clock.now_ns += 99_000_000
+        watch.clock.now_ns += 199_000_000
         return step(batch)
 
     watch.house.analyzer.step = slow  # type: ignore[method-assign,assignment]
-    for tenth in range(15):
-        watch.round("ab", 1000 + 100 * tenth)
+    for fifth in range(8):
+        watch.round("ab", 1000 + 200 * fifth)
     assert watch.house.observer.of("overload_level") == [(1,)]
     assert watch.house.observer.of("sampling_ratio") == [("a", 0.5), ("b", 0.5)]
     for tenth in range(40):

@@ -181,7 +181,7 @@ def test_a_taken_metrics_port_is_one_line(tmp_path: Path) -> None:
             assert unmask.end() == 5, unmask.complained()
             (line,) = unmask.complained()
     assert line.startswith(f"unmask: cannot serve metrics on 127.0.0.1:{port}")
-    assert "choose another --metrics-port" in line
+    assert "choose another --metrics-port, or -1 for none" in line
 
 
 @pytest.mark.parametrize("damaged", [SPEC_FILE, HEAD_FILE])
@@ -239,7 +239,7 @@ def lost_cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dic
     [
         ("wrong password", "refused the user name or password (401)", "check both"),
         ("no password", "refused the user name or password (401)", "check both"),
-        ("wrong path", "does not exist (404", "check the path"),
+        ("wrong path", "does not exist (404)", "check the path"),
         ("nobody there", "nothing answers at this address", "check host and port"),
         ("no webcam", "no such device", "the device's number"),
     ],

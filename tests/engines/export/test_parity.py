@@ -10,7 +10,7 @@ import pytest
 
 from engines.catalog import BACKBONE_FILE, CATALOG, HEAD_FILE
 from engines.errors import InferenceError
-from engines.export.parity import LIMITS, Limit, compare, hard_pictures, limit_of, parity_inputs, sides_of
+from engines.export.parity import LIMITS, Limit, asked_in, compare, hard_pictures, limit_of, parity_inputs, sides_of
 from engines.runtime.ports import Array, TensorSpec
 from engines.spec import Calibration, ModelSpec, PixelSpec, WindowSpec
 from engines.store import PRECISIONS, Precision
@@ -167,3 +167,62 @@ def test_cheaper_precisions_may_cost_more_and_a_row_scales_them_all() -> None:
     row = replace(CATALOG["lite0-gru"], max_logit_delta=0.1)
     assert limit_of("fp32", row).logit == pytest.approx(0.1)
     assert limit_of("int8", row).logit == pytest.approx(5 * limit_of("int8").logit)
+
+
+class Batched:
+    """Answers each item with its number, and with ``off`` more in batches of the sizes that it gets wrong."""
+
+    name = "batched"
+    inputs = (TensorSpec("crops", (None, 1)),)
+    outputs = (TensorSpec("logit", (None, 1)),)
+
+    def __init__(self, *, off: float = 0.0, wrong: tuple[int, ...] = (), takes: range = range(1, 1000)) -> None:
+        self._off, self._wrong, self._takes = off, wrong, takes
+        self.asked: list[int] = []
+
+    def infer(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        crops = arrays["crops"]
+        if len(crops) not in self._takes:
+            raise InferenceError(f"{len(crops)} rows are outside the engine's profiles: build it with that --batch")
+        self.asked.append(len(crops))
+        return {"logit": crops + self._off * (len(crops) in self._wrong)}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.mark.parametrize(
+    ("batches", "sizes"),
+    [
+        ((1,), {1}),
+        ((4,), {4}),
+        ((1, 2), {1, 2}),
+        ((1, 8, 32), {1, 5, 8, 32}),
+        ((8, 16, 32), {8, 9, 16, 32}),
+        ((1, 32), {1, 17, 32}),
+    ],
+)
+@pytest.mark.parametrize("count", [3, 7, 40])
+def test_every_input_is_asked_in_the_smallest_batch_and_some_in_every_other(
+    batches: tuple[int, ...], sizes: set[int], count: int
+) -> None:
+    calls = list(asked_in(batches, count))
+    assert {len(call) for call in calls} == sizes
+    smallest = [item for call in calls if len(call) == batches[0] for item in call]
+    assert smallest[:count] == list(range(count))
+    assert all(call[-1] == count - 1 for call in calls if len(call) > batches[0]), "the hardest come last"
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 32])
+def test_what_one_size_of_batch_gets_wrong_is_found(size: int) -> None:
+    with pytest.raises(InferenceError, match=r"batched differs by 0\.3 \(limit 0\.1\)"):
+        compare(Batched(), Batched(off=0.3, wrong=(size,)), items(7), LIMIT, batches=(1, 8, 32))
+    parity = compare(Batched(), Batched(off=0.05, wrong=(size,)), items(7), LIMIT, batches=(1, 8, 32))
+    assert parity.max_logit_delta == pytest.approx(0.05, abs=1e-6)
+    assert (parity.inputs, parity.batches) == (7, (1, 5, 8, 32))
+
+
+def test_an_engine_is_asked_in_sizes_that_it_takes_and_its_reference_one_by_one() -> None:
+    reference, engine = Batched(takes=range(1, 2)), Batched(takes=range(8, 33))
+    compare(reference, engine, items(11), LIMIT, batches=(8, 16, 32))
+    assert (reference.asked, engine.asked) == ([1] * 11, [8, 8, 9, 16, 32])

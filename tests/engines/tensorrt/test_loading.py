@@ -10,7 +10,7 @@ from engines.runtime import tensorrt_cuda, tensorrt_rtx
 from engines.runtime.ports import TensorSpec
 from engines.store import EngineKey, Manifest, Parity, Timing, sha256_of, write_manifest
 from engines.tensorrt import driver
-from engines.tensorrt.loading import checked_plan, holds_code, refuse_graph
+from engines.tensorrt.loading import checked_plan, refuse_graph
 
 HERE = "NVIDIA A10 sm_86"
 KEY = EngineKey("m", "backbone.onnx", "ab", "tensorrt", "10.3.0", HERE)
@@ -52,18 +52,9 @@ def test_what_differs_is_said_before_anybody_reads_the_engine(tmp_path: Path, ke
     assert "build it again" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        replace(KEY, runtime_version="10.0.1", options=("version_compatible=1",)),
-        replace(KEY, machine="NVIDIA H200 sm_90", options=("hardware_compatibility=ampere_plus",)),
-        replace(KEY, machine="RTX A6000 sm_86", options=("hardware_compatibility=same_compute_capability",)),
-        replace(KEY, machine="sm_80+sm_86"),
-    ],
-)
-def test_an_engine_travels_as_far_as_its_options_say(tmp_path: Path, key: EngineKey) -> None:
+def test_an_engine_that_may_travel_is_read(tmp_path: Path) -> None:
+    key = replace(KEY, runtime_version="10.0.1", options=("version_compatible=1",))
     assert checked_plan(saved(tmp_path, key), "tensorrt", "10.3.0", HERE)[0] == b"ftrt plan"
-    assert holds_code(key) == ("version_compatible=1" in key.options)
 
 
 def test_a_changed_engine_is_refused_by_its_hash(tmp_path: Path) -> None:

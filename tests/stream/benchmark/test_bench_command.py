@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
 
 from stream.benchmark.observations import StreamNumbers
+from stream.benchmark.run import missed_by
 from stream.benchmark.trial import TrialOrder, TrialResult
 from stream.cli import main
 from stream.errors import SourceError
@@ -47,7 +49,7 @@ def bench(clip: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[st
 @pytest.mark.parametrize("mode", ["score", "restream"])
 def test_streams_are_measured_one_by_one(face_clip: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     report = bench(face_clip, monkeypatch, "--streams", "2", "--mode", mode, "--seconds", "1")
-    assert (report["schema"], report["mode"], report["model"]) == (2, mode, "lite0-gru")
+    assert (report["schema"], report["mode"], report["model"]) == (3, mode, "lite0-gru")
     assert report["networks"]["detector"].split()[1] == "fp32"
     trial = report["trial"]
     assert [set(stream) for stream in trial["streams"]] == [STREAM_KEYS] * 2
@@ -56,6 +58,8 @@ def test_streams_are_measured_one_by_one(face_clip: Path, monkeypatch: pytest.Mo
     assert trial["cpu"] >= trial["cpu_inference"] > 0
     assert trial["camera_cpu"] > 0
     assert ("encode" in trial["stages"]) is (mode == "restream")
+    assert [fps > 0 for fps in trial["viewer_fps"]] == [True] * (2 if mode == "restream" else 0)
+    assert (trial["viewer_cpu"] > 0) is (mode == "restream")
 
 
 def test_a_frozen_camera_is_told_from_the_others(face_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +87,13 @@ def test_cameras_that_do_not_start_are_too_many_and_fewer_are_tried(
     report = bench(face_clip, monkeypatch, "--streams", "auto", "--seconds", "2")
     assert tried == [1, 2, 4, 3, 2, 1]
     assert (report["largest"], report["carried"], len(report["trial"]["streams"])) == (1, True, 1)
+
+
+def test_a_trial_whose_viewers_miss_pictures_is_not_carried() -> None:
+    numbers = StreamNumbers("camera-1", 25, 25, 9, 9, 9, 1, 1, 5, 5, 5, 9, 0, 0)
+    result = TrialResult((numbers,), "restream", 1, 1, 0, {}, {}, 0, 1, 1, 1, 1, viewer_fps=(25.0,))
+    assert missed_by(result) == []
+    assert missed_by(replace(result, viewer_fps=(24.0,))) == ["viewers"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,13 @@ def test_ways_that_score_unlike_are_not_compared(same: Sameness, told: str) -> N
     _refuse_unlike(Sameness(0.1, 0.0, 0.0, 0.001, 3.0))
 
 
+def test_an_engine_may_move_the_logit_by_what_its_precision_costs() -> None:
+    moved = Sameness(0.3, 0.0, 0.3, 0.001, 3.0)
+    _refuse_unlike(moved, "bf16")
+    with pytest.raises(ModelError, match="batch"):
+        _refuse_unlike(moved, "fp32")
+
+
 def test_a_clip_without_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="OpenCV cannot read"):
         next(opencv_frames(tmp_path / "none.mp4"))
@@ -98,7 +105,7 @@ def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> 
     with metered_parts(AppConfig()) as metered:
         parts, detector = metered.parts, metered.detector
         pace = Pace(every=1, slots=parts.model.spec.window.slots)
-        same = same_window(face_clip, detector, parts, pace, torch_networks(parts, model_folder("lite0-gru")))
+        same = same_window(face_clip, detector, parts, parts, pace, torch_networks(parts, model_folder("lite0-gru")))
     assert same.recomputed == pytest.approx(same.per_frame, abs=TORCH_TOLERANCE)
     assert same.ours_on_their_crops == pytest.approx(same.per_frame, abs=TORCH_TOLERANCE)
     assert same.ours == pytest.approx(same.per_frame, abs=CROP_TOLERANCE)
@@ -113,7 +120,8 @@ def test_every_way_goes_through_the_whole_clip(face_clip: Path) -> None:
         per_frame = run_per_frame(threaded_frames(face_clip), detector, parts, pace)
         recomputed = run_recomputed(opencv_frames(face_clip), detector, parts, pace, parts.scorer)
         ours = run_ours(face_clip, parts, AppConfig())
-    slots = len(range(0, frames, pace.every))
-    assert per_frame == (slots, frames)
+    slots = len(range(0, frames, pace.every)) - pace.first
+    assert pace.first == parts.model.spec.window.min_samples - 1
+    assert per_frame == (slots, frames - pace.first * pace.every)
     assert recomputed == (slots, slots)
     assert 0 < ours[0] <= slots

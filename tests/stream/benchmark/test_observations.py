@@ -16,7 +16,6 @@ from stream.benchmark.observations import (
     ages_ms,
     base_ns,
     gaps_in_frames,
-    is_carried,
     largest,
     largest_kept,
     latencies_ms,
@@ -71,7 +70,7 @@ def test_a_stream_that_was_seen_regularly_is_at_full_rate() -> None:
     assert (numbers.fps, numbers.gap_p99_frames, numbers.scores_per_s) == (25.0, 1.0, 1.0)
     assert (numbers.latency_p50_ms, numbers.latency_p95_ms) == pytest.approx((45.0, 49.5))
     assert (numbers.video_drops, numbers.analysis_skips) == (0, 1)
-    assert is_carried([numbers], 25.0)
+    assert not misses_of(numbers, 25.0)
 
 
 def test_drops_before_the_measurement_do_not_count() -> None:
@@ -126,7 +125,7 @@ def test_a_stream_that_was_thinned_out_for_want_of_time_is_not_carried(reason: s
     assert numbers.samples == 5
     assert (numbers.sampled_share >= SAMPLED_SHARE) is is_kept
     assert misses_of(numbers, 25.0) == (() if is_kept else ("samples",))
-    assert is_carried([numbers], 25.0) is is_kept
+    assert (not misses_of(numbers, 25.0)) is is_kept
 
 
 def test_what_was_not_scored_or_not_shown_is_not_carried() -> None:
@@ -135,11 +134,11 @@ def test_what_was_not_scored_or_not_shown_is_not_carried() -> None:
         recorder.frame_arrived(CAM, index * 40 * MS)
     unscored = numbers_of(recorder, Counts(), "cam", (0, SECOND), RATES)
     assert math.isnan(unscored.latency_p95_ms)
-    assert not is_carried([unscored], 25.0)
+    assert misses_of(unscored, 25.0)
     recorder.publish(scene(100, 640))
     slow = numbers_of(recorder, Counts(), "cam", (0, 2 * SECOND), RATES)
     assert slow.fps == 12.5
-    assert not is_carried([slow], 25.0)
+    assert misses_of(slow, 25.0)
 
 
 def test_only_fresh_scores_of_playing_streams_are_noted() -> None:

@@ -73,6 +73,8 @@ def test_a_model_that_tells_the_halves_apart_passes_and_leaves_every_result(fold
     files = DemoFiles(folder)
     assert code == 0, said
     assert "camera: rtsp://127.0.0.1:" in said
+    assert all(str(path) in "".join(said.split()) for path in files.results)  # long lines are broken
+    assert said.splitlines()[-1] == "demo passed: every part ended with the right verdict"
     assert all(path.stat().st_size for path in files.results)
     assert "unmask_stream_frames_total" in files.metrics.read_text()
     assert cv2.imread(str(files.sheet)) is not None
@@ -84,6 +86,7 @@ def test_a_model_that_calls_everything_fake_fails_and_the_part_is_named(folder: 
     code, said = run(folder, scripted_parts(lambda _: 6.0))
     assert code == 1
     assert "demo failed: the genuine part ended fake" in said
+    assert "demo passed" not in said
     assert "the swapped part ended" not in said
 
 

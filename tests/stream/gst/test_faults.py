@@ -15,6 +15,7 @@ WRITE = "Could not open resource for reading and writing."
     [
         (GstError(RESOURCE, 15, "Unauthorized", ""), "unauthorized", "password"),
         (GstError(RESOURCE, 3, "Not found", "Not Found (404)"), "not_found", "404"),
+        (GstError(RESOURCE, 3, "Cannot identify device", "", "v4l2src"), "not_found", "plug a camera in"),
         (GstError(RESOURCE, 4, "Device '/dev/video0' is busy", ""), "error", "another program"),
         (GstError(RESOURCE, 7, WRITE, "Failed to connect. (Generic error)", "rtspsrc"), "refused", "host and port"),
         (GstError(RESOURCE, 7, WRITE, "Failed to connect. (Timeout while…, timed out)"), "timeout", "in time"),

@@ -24,6 +24,7 @@ from stream.gst.output import OutputTargets, Restream, VideoOutput  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
 from tests.stream.overlay.scenes import face_of, scene_of  # noqa: E402
+from tests.stream.sources.video_parts import wait_until  # noqa: E402
 
 WATCH_S = 60_000
 
@@ -94,6 +95,29 @@ def test_a_client_sees_the_drawn_video() -> None:
 def test_clients_come_and_go_and_come_back() -> None:
     with camera() as lobby:
         assert [len(watch(lobby.output.url, 3)) for _ in range(4)] == [3] * 4
+
+
+def encodes(camera: Camera) -> bool:
+    """Whether pictures are encoded now."""
+    encoding = camera.output._encoding
+    assert encoding is not None
+    return encoding.is_wanted
+
+
+def test_live_video_is_encoded_only_while_a_client_plays() -> None:
+    with camera() as lobby:
+        wait_until(lambda: lobby.pushed > 10, "some frames")
+        assert not encodes(lobby)
+        line = ["gst-launch-1.0", "-q", "rtspsrc", f"location={lobby.output.url}", "protocols=tcp", "!", "fakesink"]
+        client = subprocess.Popen(line)
+        wait_until(lambda: encodes(lobby), "a client")
+        assert len(watch(lobby.output.url, 5)) == 5
+        assert encodes(lobby)
+        client.terminate()
+        client.wait()
+        wait_until(lambda: not encodes(lobby), "the client's leave")
+        assert len(watch(lobby.output.url, 5)) == 5
+    assert lobby.errors == []
 
 
 def test_several_clients_watch_at_once() -> None:

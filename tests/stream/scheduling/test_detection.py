@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.scheduling.detection import next_look_ns, phase_of, thinned_period_ns
+from stream.scheduling.detection import SLOW, is_steady, longest_rest_ns, next_look_ns, phase_of, thinned_period_ns
+from stream.types import FaceBox, TrackedFace, TrackId
 
 MS = 1_000_000
 
@@ -74,3 +75,41 @@ def test_every_slot_of_a_face_has_a_look_though_the_grid_does_not_fit_the_frames
 )
 def test_thinned_sampling_looks_less_often_but_once_a_slot(period_ms: int, stride: int, expected_ms: int) -> None:
     assert thinned_period_ns(period_ms * MS, 200 * MS, stride) == expected_ms * MS
+
+
+def face(number: int, *, detected: bool = True) -> TrackedFace:
+    return TrackedFace(TrackId(number), FaceBox((100.0, 100.0, 200.0, 180.0), 0.9), detected)
+
+
+STILL = {TrackId(number): (0.0, 0.0) for number in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("tracks", "found", "before", "steady"),
+    [
+        ((), 0, (), True),
+        ((face(1), face(2)), 2, (1, 2), True),
+        ((face(1),), 1, (), False),
+        ((face(1),), 1, (1, 2), False),
+        ((), 0, (1,), False),
+        ((face(1), face(2, detected=False)), 1, (1, 2), False),
+        ((face(1),), 2, (1,), False),
+        ((), 1, (), False),
+    ],
+    ids=["empty", "the same", "a new face", "one is gone", "all are gone", "one not seen", "one doubted", "a doubt"],
+)
+def test_a_picture_is_steady_when_the_same_faces_are_seen_again(
+    tracks: tuple[TrackedFace, ...], found: int, before: tuple[int, ...], steady: bool
+) -> None:
+    assert is_steady(tracks, found, [TrackId(number) for number in before], STILL) is steady
+
+
+@pytest.mark.parametrize(("sides_per_s", "steady"), [(0.0, True), (0.9 * SLOW, True), (1.1 * SLOW, False)])
+def test_a_picture_with_a_fast_face_is_not_steady(sides_per_s: float, steady: bool) -> None:
+    velocities = {TrackId(1): (0.0, -100.0 * sides_per_s)}
+    assert is_steady((face(1),), 1, (TrackId(1),), velocities) is steady
+
+
+@pytest.mark.parametrize(("period_ms", "rest_ms"), [(100, 150), (200, 100), (50, 175), (500, 0)])
+def test_a_steady_picture_is_looked_at_about_once_a_slot(period_ms: int, rest_ms: int) -> None:
+    assert longest_rest_ns(period_ms * MS, 200 * MS) == rest_ms * MS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.spec import WindowSpec
+from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import Limits, Priority, StreamPlan
 from stream.scheduling.sampling import SkipReason
 from stream.scheduling.scheduler import Moment, OpenSlot, Scheduler, SchedulingPolicy
@@ -17,7 +18,8 @@ LIVE = StreamPlan(is_live=True)
 
 
 def scheduler_of(plans: dict[StreamName, StreamPlan], limits: Limits | None = None) -> Scheduler:
-    scheduler = Scheduler(WINDOW, 100 * MS, SchedulingPolicy(limits or Limits()))
+    policy = SchedulingPolicy(limits or Limits(), overload=OverloadPolicy(settle_s=0.0))
+    scheduler = Scheduler(WINDOW, 100 * MS, policy)
     for name, plan in plans.items():
         scheduler.join(name, plan)
     return scheduler
@@ -106,3 +108,41 @@ def test_a_stream_is_called_thinned_only_by_what_overload_adds(
     scheduler = scheduler_of({DOOR: StreamPlan(True, sample_every=every)})
     overloaded(scheduler, DOOR, 4 * level)
     assert (scheduler.stride_of(DOOR), scheduler.thinned_to(DOOR)) == (stride, thinned)
+
+
+def test_cameras_that_come_one_by_one_are_no_overload_until_they_have_settled() -> None:
+    scheduler = Scheduler(WINDOW, 100 * MS)
+    for number in range(6):
+        name = StreamName(f"camera-{number}")
+        scheduler.join(name, LIVE)
+        scheduler.worked([name], number * SECOND, (number + 1) * SECOND)
+        scheduler.update_load((number + 1) * SECOND)
+    assert scheduler.level == 0
+    for second in range(6, 12):
+        scheduler.worked([StreamName("camera-0")], second * SECOND, (second + 1) * SECOND)
+        scheduler.update_load((second + 1) * SECOND)
+    assert scheduler.level == 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "steps", "after_ms", "rests"),
+    [
+        (LIVE, (), 100, True),
+        (LIVE, (), 160, False),
+        (LIVE, (1,), 100, False),
+        (StreamPlan(True, sample_every=2), (1,), 100, True),
+        (StreamPlan(True, sample_every=2), (1, 2), 100, False),
+        (StreamPlan(True, sample_every=2), (1,), 200, False),
+        (StreamPlan(True, detect_period_ns=200 * MS), (), 200, False),
+        (StreamPlan(True, detect_period_ns=500 * MS), (), 500, False),
+        (StreamPlan(), (), 100, False),
+    ],
+    ids=str,
+)
+def test_a_look_is_left_out_when_no_face_wants_a_sample_and_the_last_is_not_long_ago(
+    plan: StreamPlan, steps: tuple[int, ...], after_ms: int, rests: bool
+) -> None:
+    scheduler = scheduler_of({DOOR: plan})
+    slots = [OpenSlot(TrackId(number), 7, step) for number, step in enumerate(steps)]
+    last, now = Moment(0, 1000 * MS), Moment(after_ms * MS, (1000 + after_ms) * MS)
+    assert scheduler.may_rest(DOOR, slots, last, now) is rests

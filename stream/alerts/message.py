@@ -1,0 +1,86 @@
+"""An alert as JSON: what waits on disk, what sinks are sent, what the log keeps. docs/alerts.md explains the keys."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+from stream.alerts.alert import Alert, AlertKind, AlertState, Severity
+from stream.alerts.rules import Now
+from stream.types import StreamName, TrackId
+
+AlertJson = dict[str, str | int | float | None]
+
+
+def new_alert_id(now: Now) -> str:
+    """24 hexadecimal digits that no other alert has; later ones sort later. Fit for file names and addresses."""
+    return f"{max(0, round(now.wall_s * 1000)) % 16**12:012x}{secrets.token_hex(6)}"
+
+
+def key_of(alert: Alert) -> str:
+    """What receivers tell messages apart by: an alert has one when it fires and one when it resolves."""
+    return f"{alert.id}-{alert.state.value}"
+
+
+def json_of(alert: Alert) -> AlertJson:
+    return {
+        "id": alert.id,
+        "state": alert.state.value,
+        "rule": alert.rule,
+        "kind": alert.kind.value,
+        "severity": alert.severity.value,
+        "stream": alert.stream,
+        "track_id": alert.track_id,
+        "began_at": round(alert.began_at, 3),
+        "changed_at": round(alert.changed_at, 3),
+        "fake_probability": None if alert.fake_probability is None else round(float(alert.fake_probability), 4),
+        "message": alert.message,
+        "model": alert.model,
+        "backend": alert.backend,
+        "evidence": alert.evidence,
+    }
+
+
+def encoded(alert: Alert) -> bytes:
+    return json.dumps(json_of(alert), ensure_ascii=False, allow_nan=False).encode()
+
+
+def decoded(body: bytes) -> Alert:
+    """Raises ValueError when it is not a whole message."""
+    try:
+        return _alert_from(json.loads(body))
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not an alert: {type(error).__name__}") from error
+
+
+def _alert_from(said: Mapping[str, object]) -> Alert:
+    track, probability, evidence = said["track_id"], said["fake_probability"], said["evidence"]
+    return Alert(
+        id=str(said["id"]),
+        rule=str(said["rule"]),
+        kind=AlertKind(said["kind"]),
+        severity=Severity(said["severity"]),
+        state=AlertState(said["state"]),
+        stream=StreamName(str(said["stream"])),
+        track_id=None if track is None else TrackId(int(str(track))),
+        began_at=float(str(said["began_at"])),
+        changed_at=float(str(said["changed_at"])),
+        fake_probability=None if probability is None else float(str(probability)),
+        message=str(said["message"]),
+        model=str(said["model"]),
+        backend=str(said["backend"]),
+        evidence=None if evidence is None else str(evidence),
+    )
+
+
+def one_line(alert: Alert) -> str:
+    """For the log and the terminal."""
+    kept = f"; evidence: {alert.evidence}" if alert.evidence and alert.state is AlertState.FIRING else ""
+    return f"alert {alert.state.value} ({alert.severity.value}, {alert.rule}): {alert.message}{kept}"
+
+
+def ended(alert: Alert, wall_s: float, how: str) -> Alert:
+    """The same alert, resolved; ``how`` goes on from what it said."""
+    return replace(alert, state=AlertState.RESOLVED, changed_at=wall_s, message=f"{alert.message}: {how}")
