@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
 
+from engines.catalog import LoadedModel
+from engines.runtime.swappable import RuntimeChange, SwappableBackend
+from stream import app
 from stream.app import Started, watch
 from stream.canary.clips import CanaryClip
 from stream.config import AppConfig, StreamConfig
@@ -19,9 +23,12 @@ from stream.evidence.chain import ChainLog, log_files
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
 from stream.evidence.verify import verify
 from stream.metrics import Metrics
+from stream.parts import Parts
+from stream.scoring.scorer import ModelScorer
 from stream.vouching import ClipMaker, WatchLog, config_sha256, open_canary, open_log
 from stream.web.ports import Readiness
-from tests.stream.canary.test_canary import CLIPS, waited
+from tests.fakes import FEATURES, backbone_of, head_of, spec_of
+from tests.stream.canary.test_canary import CLIPS, by_brightness, waited
 from tests.stream.test_app import config, parts
 
 
@@ -175,6 +182,46 @@ def test_a_running_watch_sings_and_its_streams_do_not_notice(tmp_path: Path, mon
     assert set(result.facts.frames) == {"test"}
     scores = (tmp_path / "scores.jsonl").read_text()
     assert '"stream":"canary"' not in scores
+
+
+def test_a_runtime_that_comes_in_and_is_wrong_is_caught_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that answers, and wrongly: every face looks bright to it."""
+    monkeypatch.setattr(ClipMaker, "load", lambda _: CLIPS)
+    opened: list[SwappableBackend] = []
+
+    def scripted(_: AppConfig, *, on_change: Callable[[RuntimeChange], None]) -> Parts:
+        backbone = SwappableBackend(backbone_of(), on_change, model="scripted", graph="backbone.onnx")
+        opened.append(backbone)
+        head, spec = head_of(by_brightness), spec_of()
+        return Parts(LoadedModel(spec, backbone, head), parts().detector, ModelScorer(backbone, head, spec))
+
+    monkeypatch.setattr(app, "open_parts", scripted)
+    folder, stop = tmp_path / "evidence", threading.Event()
+
+    def passes() -> list[bool]:
+        return [bool(line.record["right"]) for line in records(folder) if line.kind == "canary"]
+
+    def change_over(_: Started) -> None:
+        def act() -> None:
+            waited(lambda: passes() == [True])
+            opened[0].swap(backbone_of(lambda crops: np.ones((len(crops), FEATURES))))
+            waited(lambda: len(passes()) > 1)
+            stop.set()
+
+        threading.Thread(target=act, daemon=True).start()
+
+    watch(
+        config(tmp_path, "test", evidence=evidence_in(tmp_path), canary={"enabled": "on"}, duration_s=60.0),
+        stop=stop,
+        on_started=change_over,
+    )
+    lines = [line for line in records(folder) if line.kind in ("canary", "runtime", "alert_firing")]
+    assert [line.kind for line in lines[:4]] == ["canary", "runtime", "canary", "alert_firing"]
+    assert (lines[2].record["right"], lines[2].record["why"]) == (False, "runtime changed")
+    assert lines[3].record["kind"] == "canary"
+    assert verify(folder).is_intact
 
 
 def test_clips_that_are_wanted_no_more_are_not_made(tmp_path: Path) -> None:
