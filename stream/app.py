@@ -16,6 +16,8 @@ from engines.runtime.swappable import RuntimeChange
 from stream.alerts.open import OpenAlerts, open_alerts
 from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
+from stream.evidence.ports import EvidenceTaker
+from stream.evidence_parts import open_evidence
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -53,6 +55,8 @@ class Started:
     """Where the log lies and whose signature it carries; empty when none is kept."""
     streams: LiveStreams
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
+    evidence: EvidenceTaker | None = None
+    """What keeps evidence of alerts; None when nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +131,11 @@ class _Run:
         self._readiness = Readiness()
         self._log = open_log(config, self._parts, self._readiness)
         closing.callback(self._log.close)
+        self._keeper = open_evidence(config, self._parts, self._metrics, closing, self._log.record)
         self._alerts = self._open_alerts()
         self._canary = self._open_canary()
-        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts)
-        self._sinks = [*sinks, *self._json_lines(), self._alerts.sink]
+        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
+        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else []), self._alerts.sink]
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
@@ -149,8 +154,8 @@ class _Run:
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
-        shown = tuple(url for url in urls if url is not None)
-        return Started(self._metrics_url, shown, model, self._log.where, self._streams)
+        served = tuple(url for url in urls if url is not None)
+        return Started(self._metrics_url, served, model, self._log.where, self._streams, self._keeper)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
@@ -243,8 +248,11 @@ class _Run:
             self._config.alerts,
             self._metrics,
             streams=[stream.name for stream in self._config.streams],
+            evidence=self._keeper,
             record=self._log.record,
         )
+        if self._keeper is not None:
+            opened.subscribe(self._keeper)
         self._closing.callback(opened.close)
         return opened
 
@@ -286,6 +294,7 @@ class _Run:
             on_lost=self._lose_output,
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
+            keeper=self._keeper,
         )
         return LiveStreams(self._config, shared)
 

@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_config,
         _add_verify,
         _add_alerts,
+        _add_purge,
     ):
         add(commands)
     return parser
@@ -350,6 +351,23 @@ def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
     test.set_defaults(run=_alerts_test)
 
 
+def _add_purge(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "purge",
+        help="delete kept evidence of alerts",
+        description="Delete evidence of alerts, all of which the choices hold; what is deleted is told and recorded.",
+    )
+    parser.add_argument("--older-than", type=_positive, metavar="DAYS", help="of alerts that fired longer ago")
+    parser.add_argument("--stream", metavar="NAME", help="of this stream")
+    parser.add_argument("--alert", metavar="ID", help="of this alert: its id, or its folder's name")
+    parser.add_argument("--all", action="store_true", dest="takes_all", help="everything")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the evidence folder")
+    where.add_argument("--folder", type=Path, metavar="DIR", help="the evidence folder itself")
+    parser.set_defaults(run=_purge)
+
+
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
 
 
@@ -435,6 +453,35 @@ def _reading_again_on_hangup(reload: Reload | None, stop: threading.Event) -> It
         yield
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def _purge(options: argparse.Namespace) -> int:
+    import time
+
+    from stream.evidence.chain import open_record
+    from stream.evidence.chain_line import LOG_FOLDER
+    from stream.evidence.purge import lines_of, purge
+    from stream.evidence.retention import Wish, no_record
+
+    root, key = (options.folder, None) if options.folder else _evidence_folder(options.config)
+    wish = Wish(options.older_than, options.stream, options.alert, options.takes_all)
+    if options.dry_run:
+        folders = purge(root, wish, time.time(), no_record, is_rehearsal=True)
+    else:
+        with open_record(root / LOG_FOLDER, key) as record:
+            folders = purge(root, wish, time.time(), record)
+    print("\n".join(lines_of(folders, is_rehearsal=options.dry_run)))
+    return 0
+
+
+def _evidence_folder(file: Path) -> tuple[Path, Path | None]:
+    """The folder, and the key of its log."""
+    from stream.config import load_config
+
+    evidence = load_config(file).evidence
+    if evidence.folder is None:
+        raise UsageError(f"{file} keeps no evidence: set evidence.folder, or give --folder")
+    return evidence.folder, evidence.key
 
 
 def _score(options: argparse.Namespace) -> int:

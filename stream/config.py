@@ -333,9 +333,9 @@ class AppConfig(Section):
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
     retry: RetryConfig = RetryConfig()
-    evidence: EvidenceConfig = EvidenceConfig()
     canary: CanaryConfig = CanaryConfig()
     alerts: AlertsConfig = AlertsConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -404,8 +404,16 @@ def check(path: Path) -> list[str]:
         *(["streams: none: name sources on the command line"] if not config.streams else []),
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
         *_alert_lines(config.alerts),
+        *_evidence_lines(config.evidence),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
+
+
+def _evidence_lines(evidence: EvidenceConfig) -> list[str]:
+    if evidence.folder is None:
+        return []
+    most = evidence.keep_bytes.human_readable()
+    return [f"evidence: kept in {evidence.folder} for {evidence.keep_days:g} days, at most {most}"]
 
 
 def _window_words(display: Display) -> str:

@@ -1,18 +1,34 @@
-"""The evidence's section of a configuration."""
+"""What is kept of an alert, and for how long."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
+
+SMALLEST_BYTES = 256 * 2**20
+"""Any one alert's evidence has room in it."""
 
 
 class EvidenceConfig(BaseModel):
-    """What is kept of alerts."""
+    """Nothing is recorded unless an alert asks for it and ``folder`` is set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     folder: Path | None = None
-    """Holds the log and a folder for each alert; None keeps neither."""
+    """Where each alert gets a folder of its own, beside the log; None keeps nothing."""
     key: Path | None = None
     """File of the key that signs the log, made when it is not there; None: ``keys/log.pem`` in the user's data."""
+    before_s: Annotated[float, Field(ge=0, le=60)] = 5.0
+    """How long before the alert its clip begins: so much encoded video of each live stream is held in memory."""
+    after_s: Annotated[float, Field(ge=0, le=60)] = 5.0
+    """How long after the alert its clip ends."""
+    keep_days: Annotated[float, Field(gt=0)] = 30.0
+    """Evidence older than this is deleted."""
+    keep_bytes: Annotated[ByteSize, Field(ge=SMALLEST_BYTES)] = ByteSize(10 * 2**30)
+    """Written like ``10GiB``; the oldest goes first."""
+    blur_others: bool = False
+    """Blur the faces that an alert is not about; then there is no clip, for encoded video cannot be blurred."""
+    heatmap: bool = True
+    """Ask the model where on the face its score comes from: seconds of a processor for each alert."""

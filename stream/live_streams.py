@@ -12,7 +12,9 @@ from pathlib import Path
 from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
 from stream.errors import OutputError, UnmaskError, UsageError
+from stream.evidence.keeper import EvidenceKeeper
 from stream.gst.output import OutputTargets, Restream, VideoOutput
+from stream.gst.packet_ring import PacketRing
 from stream.gst.session import VideoTap
 from stream.metrics import Metrics
 from stream.observers import StreamFacts
@@ -33,6 +35,9 @@ from stream.wall.wall import Wall
 
 log = logging.getLogger(__name__)
 
+MAY_BE_RAW = ("webcam", "screen", "csi", "test")
+"""Kinds of live sources that may send raw video."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -51,6 +56,8 @@ class Shared:
     """Whether each stream has a window."""
     wall: Wall | None = None
     """Where each stream has a tile."""
+    keeper: EvidenceKeeper | None = None
+    """What keeps evidence, and the newest encoded pictures of live streams for it."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +267,8 @@ class LiveStreams:
             self._shut_down(entry)
         if self._shared.wall is not None:
             self._shared.wall.take_down(name)
+        if self._shared.keeper is not None:
+            self._shared.keeper.forget(name)
         self._shared.metrics.remove_stream(name)
 
     def _shut_down(self, entry: _Open) -> None:
@@ -304,17 +313,26 @@ class LiveStreams:
             output = before.output if before is not None and keeps else self._open_output(order, board)
             if output is not None:
                 undo.callback(output.close)
+            ring, raw = self._packets(order)
             source = open_source(
                 order.name,
                 order.uri,
                 observer=shared.observer,
-                video=Taps.of(output, self._hang(order.name, board)),
+                video=Taps.of(output, self._hang(order.name, board), raw),
                 on_frame=shared.on_frame,
                 retry=_retry(self._config),
+                packets=ring,
             )
             undo.pop_all()
         analysis = self._analysis(order, before.running.analysis if before is not None and remembers else None)
         return _Open(order, RunningStream(source, analysis, board), output)
+
+    def _packets(self, order: _Order) -> tuple[PacketRing | None, VideoTap | None]:
+        """Where evidence keeps the newest pictures of a live source, encoded and decoded."""
+        keeper = self._shared.keeper
+        if keeper is None or not order.uri.is_live:
+            return None, None
+        return keeper.packets(order.name, may_be_raw=order.uri.kind in MAY_BE_RAW)
 
     def _hang(self, name: StreamName, scenes: SceneBoard) -> VideoTap | None:
         """The stream's tile on the wall, if there is one."""

@@ -85,6 +85,7 @@ class Metrics:
         self._add_sampling_series()
         self._add_inference_series()
         self._add_alert_series()
+        self._add_evidence_series()
         self._add_process_series()
 
     def add_stream(self, stream: StreamName) -> None:
@@ -181,6 +182,14 @@ class Metrics:
         ok.set(is_right)
         for clip in CANARY_CLIPS:
             said.labels(clip).set(probabilities.get(clip, math.nan))
+
+    def evidence_bytes(self, count: int) -> None:
+        """What the evidence of all alerts takes on disk now."""
+        self._evidence.set(count)
+
+    def evidence_failed(self) -> None:
+        """An alert's evidence could not be kept."""
+        self._evidence_failures.inc()
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -373,6 +382,13 @@ class Metrics:
         )
         self._alerts_waiting = Gauge(
             "unmask_alert_spool_messages", "Messages that wait for a sink", ["sink"], registry=make
+        )
+
+    def _add_evidence_series(self) -> None:
+        make = self.registry
+        self._evidence = Gauge("unmask_evidence_bytes", "What the evidence of all alerts takes on disk", registry=make)
+        self._evidence_failures = Counter(
+            "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
 
     def _add_process_series(self) -> None:

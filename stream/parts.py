@@ -24,7 +24,7 @@ from stream.gpu_preparation import GpuPreparation
 from stream.hot_start import HotStart
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
-from stream.ports import FaceDetector, Observer
+from stream.ports import FaceDetector, Observer, Witness
 from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import CalmPolicy, Limits, Priority, StreamPlan, longest_stride
 from stream.scheduling.scheduler import SchedulingPolicy
@@ -110,7 +110,7 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
     """What builds this model's engines in the background; None where that is not wanted."""
     if config.model.build == "off" or parts.backbone is None:
         return None
-    name, spec, count = _model_name(config), parts.model.spec, _threads(config, None)
+    name, spec, count = model_name(config), parts.model.spec, _threads(config, None)
     graph = graph_of(spec, model_folder(name), BACKBONE_FILE)
     backend = config.model.backend
     wanted = () if backend == AUTO else ("--runtime", backend)
@@ -122,7 +122,8 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
     )
 
 
-def _model_name(config: AppConfig) -> str:
+def model_name(config: AppConfig) -> str:
+    """Its name in the catalog, or its folder."""
     return str(config.model.folder or config.model.name or DEFAULT_MODEL)
 
 
@@ -132,7 +133,7 @@ def _threads(config: AppConfig, threads: int | None) -> int:
 
 def _open_model(config: AppConfig, threads: int) -> LoadedModel:
     """Where engines are built while it runs, one that is still missing is no hindrance."""
-    name, backend = _model_name(config), config.model.backend
+    name, backend = model_name(config), config.model.backend
     try:
         return open_model(name, backend=backend, threads=threads)
     except RuntimeMissingError as error:
@@ -147,7 +148,7 @@ def _swappable(
     config: AppConfig, model: LoadedModel, threads: int, on_change: Callable[[RuntimeChange], None]
 ) -> SwappableBackend:
     """The backbone, which falls back to its graph on ONNX Runtime's CPU."""
-    path = model_folder(_model_name(config)) / BACKBONE_FILE
+    path = model_folder(model_name(config)) / BACKBONE_FILE
     fallback = Fallback(ALWAYS, lambda: runtime(ALWAYS).open_graph(path, threads=threads))
     return SwappableBackend(
         model.backbone,
@@ -166,7 +167,9 @@ def _log_change(change: RuntimeChange) -> None:
         log.info("%s changes from %s to %s (%s)", change.model, change.before, change.after, change.detail)
 
 
-def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts) -> Analyzer:
+def build_analyzer(
+    config: AppConfig, parts: Parts, observer: Observer, facts: StreamFacts, witness: Witness | None = None
+) -> Analyzer:
     return Analyzer(
         parts.detector,
         parts.scorer,
@@ -176,6 +179,7 @@ def build_analyzer(config: AppConfig, parts: Parts, observer: Observer, facts: S
         quality=quality_limits(config.quality),
         scheduling=scheduling_policy(config, parts.model.spec),
         before_step=(lambda: None) if parts.preparation is None else parts.preparation.settle,
+        witness=witness,
     )
 
 

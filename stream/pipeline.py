@@ -18,7 +18,7 @@ from engines.preprocess import Bytes, FaceView, Square, crop_grey, crop_planes, 
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.motion import Motion
 from stream.observers import StreamFacts
-from stream.ports import Clock, FaceDetector, FaceTracker, Observer
+from stream.ports import Clock, FaceDetector, FaceTracker, Observer, Witness
 from stream.scheduling.detection import is_steady
 from stream.scheduling.plan import StreamPlan
 from stream.scheduling.sampling import SkipReason
@@ -112,16 +112,20 @@ class Analyzer:
         detect_period_s: float,
         quality: QualityLimits,
         scheduling: SchedulingPolicy | None = None,
+        witness: Witness | None = None,
         clock: Clock = time.monotonic_ns,
         before_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """``before_step``: whoever changes the detector or the scorer does so there."""
+        """``witness``: sees frames and crops on the way. ``before_step``: whoever changes the detector or the scorer
+        does so there.
+        """
         self._detector = detector
         self._scorer = scorer
         self._observer = observer
         self._facts = facts
         self.scheduler = Scheduler(scorer.spec.window, round(detect_period_s * 1e9), scheduling)
         self._quality = quality
+        self._witness = witness
         self._clock = clock
         self._before_step = before_step
 
@@ -160,7 +164,11 @@ class Analyzer:
         finally:
             self._scorer.forget_frames()
         self._score(looked)
-        return tuple(self._scene(view) for view in looked)
+        scenes = tuple(self._scene(view) for view in looked)
+        if self._witness is not None:
+            for view, scene in zip(looked, scenes, strict=True):
+                self._witness.frame_analysed(view.frame, scene)
+        return scenes
 
     def _look(self, stream: StreamAnalysis, frame: Frame) -> _Looked:
         self.scheduler.join(stream.name, stream.plan)
@@ -207,7 +215,8 @@ class Analyzer:
         """The face with its crop, or nothing when its quality forbids an answer."""
         planes, pixels = view.frame.planes, self._scorer.spec.pixels
         square = square_from_box(track.face.xyxy, self._detector.geometry, pixels.crop_margin)
-        cut = crop_grey if self._scorer.cuts_faces else crop_planes  # where the GPU cuts, only the gate sees this one
+        only_gate_looks = self._scorer.cuts_faces and self._witness is None  # the GPU cuts what the model sees
+        cut = crop_grey if only_gate_looks else crop_planes
         crop = cut(planes, square, pixels.size)
         reason = self._judge(crop, square, track, (planes.width, planes.height))
         view.stream.qualities[track.track_id] = reason
@@ -230,6 +239,8 @@ class Analyzer:
         self._took((face.stream for face in due), "embed", len(due), began)
         for face, feature in zip(due, features, strict=True):
             face.stream.book.remember(face.track_id, face.pts_ns, feature)
+            if self._witness is not None:
+                self._witness.face_embedded(face.stream.name, face.track_id, face.pts_ns, face.crop)
 
     def _score(self, looked: Sequence[_Looked]) -> None:
         """Every window that gained a sample, of all streams, as one head batch."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engines.preprocess import BoxGeometry
-from stream.types import FaceBox, FaceScore, Frame, Scene, StreamName, StreamState, TrackedFace, Verdict
+from engines.preprocess import BoxGeometry, Bytes
+from stream.types import FaceBox, FaceScore, Frame, Scene, StreamName, StreamState, TrackedFace, TrackId, Verdict
 
 
 class Clock(Protocol):
@@ -79,6 +79,16 @@ class Sink(Protocol):
     def publish(self, scene: Scene) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Witness(Protocol):
+    """Sees what the analysis sees, to remember some of it. On the analysis thread: must return at once, never raise."""
+
+    def face_embedded(self, stream: StreamName, track_id: TrackId, pts_ns: int, crop: Bytes) -> None:
+        """``crop``: (S, S, 3) RGB as the model was given it; never written into afterwards, so it may be kept."""
+
+    def frame_analysed(self, frame: Frame, scene: Scene) -> None:
+        """``frame`` is borrowed; ``frame.again`` borrows it once more."""
 
 
 class Observer(Protocol):

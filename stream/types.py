@@ -71,6 +71,8 @@ class Frame:
     """Counts up at every reconnect, PTS jump and resolution change: windows never span two."""
     release: Callable[[], None] = field(default=lambda: None, compare=False)
     """Gives the planes back; called by ``__exit__``."""
+    again: Callable[[], Frame] | None = field(default=None, compare=False)
+    """Borrows the same picture once more, after it was given back too; None where nobody can."""
 
     def __enter__(self) -> Frame:
         return self

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import subprocess
@@ -25,7 +23,7 @@ from stream.config import AppConfig
 from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain import ChainLog
 from stream.evidence.chain_line import LOG_FOLDER
-from stream.evidence.signing import default_key_path
+from stream.evidence_parts import config_sha256
 from stream.parts import Parts
 from stream.web.ports import Readiness
 
@@ -79,7 +77,7 @@ def open_log(config: AppConfig, parts: Parts, readiness: Readiness) -> WatchLog:
     folder = config.evidence.folder
     if folder is None:
         return WatchLog(None, readiness)
-    chain = ChainLog(folder / LOG_FOLDER, config.evidence.key or default_key_path())
+    chain = ChainLog(folder / LOG_FOLDER, config.evidence.key)
     opened = WatchLog(chain, readiness, f"{folder / LOG_FOLDER}, signed by {chain.fingerprint}")
     opened.record("start", start_record(config, parts))
     return opened
@@ -99,11 +97,6 @@ def start_record(config: AppConfig, parts: Parts) -> dict[str, Any]:
         "detector": parts.detector.name,
         "detector_backend": parts.detector.backend_name,
     }
-
-
-def config_sha256(config: AppConfig) -> str:
-    """Of the whole configuration, defaults included, as it is dumped: without secrets. Evidence says the same."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,15 @@ DOORS: dict[str, set[str]] = {
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
     "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
-    "stream.evidence": VALUES | {"stream.alerts.alert"},
+    "stream.evidence": {
+        "engines.errors",
+        "engines.preprocess",
+        "engines.spec",
+        "stream.alerts.alert",
+        "stream.gst",
+        "stream.overlay",
+    }
+    | VALUES,
     "stream.web": VALUES | {"stream.alerts.alert"},
     "stream.canary": {
         "engines.errors",
@@ -154,9 +162,9 @@ DOORS: dict[str, set[str]] = {
     "stream.engine_table": {"engines.store"},
     "stream.config_file": {"stream.errors"},
     "stream.config_canary": {"stream.config_section"},
-    "stream.config_evidence": set(),
     "stream.config_section": {"stream.errors"},
     "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
+    "stream.config_evidence": set(),
     "stream.config": {
         "engines.spec",
         "stream.config_alerts",
@@ -183,6 +191,7 @@ COMPOSERS = [
     "stream.dataset",
     "stream.evaluation",
     "stream.live_streams",
+    "stream.evidence_parts",
     "stream.reload",
     "stream.vouching",
     "stream.app",
@@ -220,6 +229,7 @@ OWNERS: dict[str, set[str]] = {
         "engines.export",
         "engines.preprocess",
         "engines.training",
+        "stream.evidence",
         "stream.faces",
         "stream.overlay",
         "stream.wall",

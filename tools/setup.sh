@@ -27,7 +27,7 @@ packages=(
 [[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
 
 # apt turns a server's service on when it installs it, for the whole network at that; the tests start their own.
-servers=(prometheus prometheus-alertmanager)
+servers=(prometheus prometheus-alertmanager mosquitto)
 [[ $goal == test ]] && packages+=("${servers[@]}")
 
 say() { printf 'setup: %s\n' "$*"; }

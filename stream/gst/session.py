@@ -53,6 +53,16 @@ class VideoTap(Protocol):
         """
 
 
+class PacketTap(Protocol):
+    """Takes every encoded picture on its way into the decoder. GStreamer's thread calls it: it must return at once."""
+
+    def begin(self) -> None:
+        """A decoder was opened."""
+
+    def push(self, buffer: Any, caps: Any) -> None:
+        """``buffer``: a Gst.Buffer that the decoder shares: never written into."""
+
+
 def element_exists(name: str) -> bool:
     """Whether this machine has a GStreamer element of that name."""
     return Gst.ElementFactory.find(name) is not None
@@ -86,15 +96,18 @@ class GstSession:
         on_sample: Callable[[Any], None] | None = None,
         on_waiting: Callable[[], None] | None = None,
         on_decoded: Callable[[float], None] | None = None,
+        packets: PacketTap | None = None,
     ) -> None:
         """All callbacks run on GStreamer's threads and must return at once.
 
         ``on_sample`` gets every decoded Gst.Sample; without it ``pull`` does. ``on_waiting``: there is something to
         pull. ``on_decoded``: seconds that the decoder held a picture, reordering included; raw sources have none.
+        ``packets`` is given what goes into the decoder.
         Raises MissingPartError when the pipeline cannot be built here.
         """
         prefer_our_decoders()
         self._on_sample, self._on_waiting, self._on_decoded = on_sample, on_waiting, on_decoded
+        self._packets = packets
         self._decoder = RAW
         self._entered_ns: dict[int, int] = {}
         self._failure: BaseException | None = None
@@ -246,9 +259,16 @@ class GstSession:
 
     def _note_decoder(self, element: Any, factory: Any) -> None:
         self._decoder = factory.get_name()
+        if self._packets is not None:
+            self._packets.begin()
+            element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_packet, self._packets)
         if self._on_decoded is not None:
             element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded)
             element.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._on_picture)
+
+    def _on_packet(self, pad: Any, info: Any, packets: PacketTap) -> Any:
+        packets.push(info.get_buffer(), pad.get_current_caps())
+        return Gst.PadProbeReturn.OK
 
     def _on_encoded(self, _pad: Any, info: Any) -> Any:
         if len(self._entered_ns) < MAX_IN_DECODER:

@@ -46,7 +46,10 @@ class DecodedFrame:
         """Map it. ``after_release`` is called once, when the reader gives the frame back."""
         planes, unmap = map_planes(self.sample.get_buffer(), self.info)
         release = _Once(unmap, after_release)
-        return Frame(stream, planes, self.place.pts_ns, self.arrived_ns, self.place.segment, release)
+        place = self.place
+        return Frame(
+            stream, planes, place.pts_ns, self.arrived_ns, place.segment, release, again=lambda: self.borrow(stream)
+        )
 
 
 class FrameReader:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from stream.gst.launch import source_launch
-from stream.gst.session import GstSession, VideoTap, element_exists
+from stream.gst.session import GstSession, PacketTap, VideoTap, element_exists
 from stream.ports import Clock, Observer
 from stream.sources.file import FileSource
 from stream.sources.live import DEFAULT_RETRY, LiveSource, RetryPolicy
@@ -29,18 +29,19 @@ def open_source(
     video: VideoTap | None = None,
     on_frame: Callable[[], None] | None = None,
     retry: RetryPolicy = DEFAULT_RETRY,
+    packets: PacketTap | None = None,
 ) -> LiveSource | FileSource:
     """A running source of the right kind; it must be closed.
 
-    ``video`` is given every frame, ``on_frame`` is called when one can be read: both as VideoTap says. A live source
-    that does not answer is no error. Raises MissingPartError for what this machine lacks, and SourceError for a file
-    that cannot be a video.
+    ``video`` is given every frame, ``on_frame`` is called when one can be read: both as VideoTap says. ``packets`` is
+    given the encoded pictures of a live source. A live source that does not answer is no error. Raises MissingPartError
+    for what this machine lacks, and SourceError for a file that cannot be a video.
     """
     launch = source_launch(uri, element_exists, os.environ)
     if uri.is_live:
 
         def open_live(on_sample: Callable[[Any], None], on_decoded: Callable[[float], None]) -> GstSession:
-            return GstSession(launch, on_sample=on_sample, on_decoded=on_decoded)
+            return GstSession(launch, on_sample=on_sample, on_decoded=on_decoded, packets=packets)
 
         patience = _patient(retry) if uri.kind == "http" else retry
         return LiveSource(

@@ -28,8 +28,6 @@ SOMETIMES = {
 }
 """Metrics that are not on the endpoint without what is named here."""
 PROMISED = {
-    "unmask_evidence_bytes": "evidence",
-    "unmask_evidence_failures_total": "evidence",
     "unmask_canary_ok": "canary",
     "unmask_canary_probability": "canary",
     "unmask_web_clients": "web",

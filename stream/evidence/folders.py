@@ -1,0 +1,186 @@
+"""The evidence folder on disk: one folder for each alert, whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from stream.errors import OutputError
+
+MANIFEST, TIMELINE = "manifest.json", "timeline.json"
+WRITING, REMOVING = ".writing-", ".removing-"
+"""How the name of a folder begins that is not whole: what is left of one is cleared at the next start."""
+NAME = re.compile(r"(\d{8}T\d{6}Z)-([A-Za-z0-9][A-Za-z0-9_.-]*)-([A-Za-z0-9]{1,8}(?:\.\d+)?)")
+"""Anything else in the folder is not ours to delete."""
+STAMP = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class KeptFolder:
+    """One alert's evidence."""
+
+    name: str
+    at: float
+    """When the alert fired: wall time, from the name."""
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file of an alert's folder, as its manifest names it."""
+
+    name: str
+    kind: str
+    bytes: int
+    sha256: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": self.kind, "bytes": self.bytes, "sha256": self.sha256}
+
+
+def folder_name(at: float, stream: str, alert_id: str) -> str:
+    """Such as ``20261124T130501Z-lobby-1f3a9c07``."""
+    stamp = datetime.fromtimestamp(at, timezone.utc).strftime(STAMP)
+    short = re.sub(r"[^A-Za-z0-9]", "", alert_id)[:8] or "alert"
+    return f"{stamp}-{stream}-{short}"
+
+
+def time_of(name: str) -> float | None:
+    """When the alert of a folder fired; None for a name that is none of ours."""
+    found = NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        return datetime.strptime(found[1], STAMP).replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+
+
+def open_root(root: Path) -> None:
+    """Make the folder, readable by its owner only, and clear what an earlier run left half done. Raises OutputError."""
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for entry in list(root.iterdir()):
+            if entry.name.startswith((WRITING, REMOVING)) and entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+    except OSError as error:
+        raise OutputError(
+            f"evidence cannot be kept in {root} ({error.strerror}): name another evidence.folder"
+        ) from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise OutputError(f"evidence cannot be kept in {root} (no permission to write): name another evidence.folder")
+
+
+def kept(root: Path) -> list[KeptFolder]:
+    """All whole folders, oldest first."""
+    try:
+        entries = list(root.iterdir())
+    except FileNotFoundError:
+        return []
+    found = ((entry, time_of(entry.name)) for entry in entries if entry.is_dir() and not entry.is_symlink())
+    folders = [KeptFolder(entry.name, at, _size(entry)) for entry, at in found if at is not None]
+    return sorted(folders, key=lambda folder: (folder.at, folder.name))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Of one alert's folder; empty when there is none that can be read."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remove(root: Path, name: str) -> None:
+    """Whole or not at all, for who looks: it is moved aside first. Raises OSError."""
+    aside = root / f"{REMOVING}{name}"
+    os.rename(root / name, aside)
+    shutil.rmtree(aside)
+    _sync_folder(root)
+
+
+class FolderBeingWritten:
+    """A folder under a name that nobody takes for evidence, until ``finish``."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """Raises OSError."""
+        self._root, self._name = root, name
+        self.path = root / f"{WRITING}{name}"
+        self._files: list[KeptFile] = []
+        self.path.mkdir(mode=0o700)
+
+    @property
+    def files(self) -> tuple[KeptFile, ...]:
+        return tuple(self._files)
+
+    def write(self, name: str, kind: str, data: bytes) -> None:
+        """Raises OSError."""
+        (self.path / name).write_bytes(data)
+        self.add(name, kind)
+
+    def add(self, name: str, kind: str) -> None:
+        """A file that was written by somebody else. Raises OSError."""
+        path = self.path / name
+        path.chmod(0o600)
+        _sync(path)
+        self._files.append(KeptFile(name, kind, path.stat().st_size, sha256_of(path)))
+
+    def finish(self, manifest: Mapping[str, Any]) -> str:
+        """Write the manifest, then the folder gets its name; returns the manifest's SHA-256. Raises OSError."""
+        data = as_json(manifest)
+        path = self.path / MANIFEST
+        path.write_bytes(data)
+        path.chmod(0o600)
+        _sync(path)
+        _sync_folder(self.path)
+        os.rename(self.path, self._root / self._name)
+        _sync_folder(self._root)
+        return hashlib.sha256(data).hexdigest()
+
+    def abandon(self) -> None:
+        """Nothing of it stays."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _size(folder: Path) -> int:
+    return sum(_sizes(folder))
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for path in folder.iterdir():
+        if path.is_file() and not path.is_symlink():
+            yield path.stat().st_size
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
