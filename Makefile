@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test lint types tests engines bench soak gpu-check clean
+.PHONY: help demo page test lint audit types tests engines bench soak gpu-check clean
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -12,13 +12,21 @@ demo:            ## set up, build engines, and watch a made-up RTSP camera whose
 	@$(PYTHON) build_engines.py
 	@.venv/bin/unmask demo
 
+page:            ## the same camera, over and over, on a live page in your browser
+	@tools/setup.sh demo
+	@.venv/bin/unmask demo --page
+
 test:            ## set up, and run all checks: style, types, tests
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint types tests
 
-lint:            ## style (after `make test` has set up once)
+lint:            ## style, and what bandit knows to be dangerous (after `make test` has set up once)
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/bandit -q -r stream engines build_engines.py
+
+audit:           ## look the installed packages up among known vulnerabilities (asks PyPI)
+	@.venv/bin/pip-audit --skip-editable --progress-spinner off
 
 types:           ## mypy, strict
 	@.venv/bin/mypy

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from engines.runtime.swappable import RuntimeChange
 from stream.alerts.open import OpenAlerts, open_alerts
@@ -18,6 +19,7 @@ from stream.config import WALL, AppConfig, Display
 from stream.errors import OutputError, WindowLostError
 from stream.evidence.ports import EvidenceTaker
 from stream.evidence_parts import open_evidence
+from stream.gst.live_view import LiveView, answering_address
 from stream.gst.output import OutputTargets, Restream
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
@@ -30,10 +32,15 @@ from stream.reload import Reload
 from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
-from stream.types import StreamName, StreamState
+from stream.types import BoardReading, StreamName, StreamState
 from stream.vouching import OpenCanary, open_canary, open_log
 from stream.wall.open import OpenWall, open_wall
 from stream.web.ports import Readiness
+from stream.web.scenes import SceneHub
+from stream.web.services import WebServices, engine_facts, tell_streams
+
+if TYPE_CHECKING:
+    from stream.web.open import OpenWeb
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +64,8 @@ class Started:
     """Streams are listed, added, changed and removed through it while the watch runs, from any thread."""
     evidence: EvidenceTaker | None = None
     """What keeps evidence of alerts; None when nothing is kept."""
+    page_url: str | None = None
+    """Of the live page."""
 
 
 @dataclass(frozen=True)
@@ -132,30 +141,29 @@ class _Run:
         self._log = open_log(config, self._parts, self._readiness)
         closing.callback(self._log.close)
         self._keeper = open_evidence(config, self._parts, self._metrics, closing, self._log.record)
+        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
+        self._hub = SceneHub()
+        self._readiness.set("engines", is_met=True, why="loaded")
+        self._runtime_change: RuntimeChange | None = None
+        self._board: Callable[[], BoardReading | None] = lambda: None
         self._alerts = self._open_alerts()
         self._canary = self._open_canary()
-        self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
-        self._sinks = [*sinks, *self._json_lines(), *([self._keeper] if self._keeper else []), self._alerts.sink]
+        self._sinks = self._all_sinks(sinks)
         self._metrics_url = self._serve_metrics()
         self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
-        self._runner = Runner(
-            self._analyzer,
-            (),
-            self._sinks,
-            self._observer,
-            wake=self._wake,
-            on_lost=self._lose_output,
-            between=self._canary.step,
-        )
+        self._runner = self._new_runner()
+        self._view = self._open_view()
         self._streams = self._live_streams()
+        self._web = self._open_web()
 
     @property
     def started(self) -> Started:
         urls = [stream.url for stream in self._streams.list()] + ([self._wall.output.url] if self._wall else [])
         model = f"{self._parts.model.spec.name} on {self._parts.model.why or self._parts.scorer.backend_name}"
         served = tuple(url for url in urls if url is not None)
-        return Started(self._metrics_url, served, model, self._log.where, self._streams, self._keeper)
+        page = self._web.url if self._web is not None else None
+        return Started(self._metrics_url, served, model, self._log.where, self._streams, self._keeper, page)
 
     def start(self) -> None:
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
@@ -164,6 +172,9 @@ class _Run:
         self._runner.start()
         self._canary.start()
         self._build_engines()
+        if self._web is not None:
+            self._closing.callback(self._web.close)  # before anything that it shows
+            self._web.start()
 
     def wait(
         self,
@@ -178,6 +189,7 @@ class _Run:
         while not (stop.is_set() or self._runner.finished.wait(POLL_S) or time.monotonic() >= deadline):
             streams = self._streams.list()
             self._tell_playing(streams, on_playing)
+            tell_streams(self._readiness, streams)
             service.status(_status([stream.state for stream in streams]))
             service.alive(self._runner.rounds)
             if reload is not None:
@@ -213,6 +225,7 @@ class _Run:
         return parts
 
     def _tell_runtime(self, change: RuntimeChange) -> None:
+        self._runtime_change = change
         self._metrics.add_backend(change.model, change.after, change.precision)
         self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
         self._log.record("runtime", {**asdict(change)})
@@ -224,24 +237,33 @@ class _Run:
             self._closing.callback(build.close)
             build.start()
 
+    def _all_sinks(self, given: Sequence[Sink]) -> list[Sink]:
+        """Who gets every scene, in order: evidence before the rules that may ask for it."""
+        sinks = [*given, *self._json_lines()]
+        if self._keeper is not None:
+            sinks.append(self._keeper)
+        sinks.append(self._alerts.sink)
+        if self._config.web.enabled:
+            sinks.append(self._hub)
+        return sinks
+
+    def _new_runner(self) -> Runner:
+        return Runner(
+            self._analyzer,
+            (),
+            self._sinks,
+            self._observer,
+            wake=self._wake,
+            on_lost=self._lose_output,
+            between=self._canary.step,
+        )
+
     def _json_lines(self) -> list[Sink]:
         if self._config.scores is None:
             return []
         sink = JsonLinesSink(self._config.scores)
         self._closing.callback(sink.close)
         return [sink]
-
-    def _open_canary(self) -> OpenCanary:
-        canary = open_canary(
-            self._config,
-            self._parts,
-            self._readiness,
-            show=self._metrics.show_canary,
-            record=self._log.record,
-            alert=self._alerts.raise_alert,
-        )
-        self._closing.callback(canary.close)
-        return canary
 
     def _open_alerts(self) -> OpenAlerts:
         opened = open_alerts(
@@ -256,6 +278,18 @@ class _Run:
         self._closing.callback(opened.close)
         return opened
 
+    def _open_canary(self) -> OpenCanary:
+        opened = open_canary(
+            self._config,
+            self._parts,
+            self._readiness,
+            show=self._metrics.show_canary,
+            record=self._log.record,
+            alert=self._alerts.raise_alert,
+        )
+        self._closing.callback(opened.close)
+        return opened
+
     def _serve_metrics(self) -> str | None:
         model = self._parts.model
         self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
@@ -264,10 +298,40 @@ class _Run:
             return None
         sampler = BoardSampler(open_board_reader)
         self._closing.callback(sampler.close)
+        self._board = sampler.newest
         self._metrics.add_board(sampler.newest)
         server = self._metrics.serve(self._config.metrics.host, self._config.metrics.port)
         self._closing.callback(server.close)
         return server.url
+
+    def _open_view(self) -> LiveView | None:
+        if not self._config.web.enabled:
+            return None
+        view = LiveView(answering_address(self._config.web.host))
+        self._closing.callback(view.close)
+        return view
+
+    def _open_web(self) -> OpenWeb | None:
+        if not self._config.web.enabled:
+            return None
+        from stream.web.open import open_web  # the server's packages, for those who want one
+
+        policy = self._config.scoring.policy(self._parts.model.spec)
+        services = WebServices(
+            self._streams,
+            self._hub,
+            self._metrics,
+            self._readiness,
+            engines=lambda: engine_facts(self._parts, self._facts, self._runtime_change),
+            board=self._board,
+            evidence=self._config.evidence.folder,
+            video=self._view,
+            thresholds=(policy.real_at, policy.fake_at),
+        )
+        opened = open_web(self._config.web, services)
+        self._closing.callback(opened.close)
+        self._alerts.subscribe(opened.alerts)
+        return opened
 
     def _open_wall(self, *, has_window: bool) -> OpenWall | None:
         wall = self._config.wall
@@ -295,6 +359,7 @@ class _Run:
             has_window=has_window and self._wall is None,
             wall=self._wall.wall if self._wall is not None else None,
             keeper=self._keeper,
+            viewers=self._view,
         )
         return LiveStreams(self._config, shared)
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -93,9 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_bench,
         _add_config,
-        _add_verify,
+        _add_web,
         _add_alerts,
         _add_purge,
+        _add_verify,
     ):
         add(commands)
     return parser
@@ -125,12 +126,31 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
         action=argparse.BooleanOptionalAction,
         help="insist on a window, or open none (default: a window where there is a display)",
     )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        const=(None, None),
+        type=_web_address,
+        metavar="HOST:PORT",
+        help="a live page of all streams and an API (default 127.0.0.1:8080; put sources before it)",
+    )
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
     parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
     _add_source_options(parser)
     _add_detector_options(parser)
     parser.set_defaults(run=_watch)
+
+
+def _web_address(text: str) -> tuple[str | None, int | None]:
+    from stream.config_web import host_and_port
+
+    try:
+        return host_and_port(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no address such as 127.0.0.1:8080: sources belong before --web"
+        ) from None
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -198,6 +218,13 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
     return value
 
 
@@ -291,6 +318,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_demo(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo", help="watch a made-up RTSP camera whose second half is a face swap")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: %(default)s)")
+    parser.add_argument("--page", action="store_true", help="show the camera on the live page, until Ctrl-C")
+    parser.add_argument("--port", type=_port, default=8080, help="of the page (default: %(default)s; 0: a free one)")
     parser.set_defaults(run=_demo)
 
 
@@ -331,17 +360,22 @@ def _add_config(commands: Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(run=_config_check)
 
 
-def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "verify",
-        help="whether a log and its evidence are as they were written",
-        description="Check the chain, the signatures and every file of the evidence; reads only. Exit code 1: broken.",
+def _add_web(commands: Commands[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("web", help="who may use the live page").add_subparsers(required=True)
+    user = actions.add_parser(
+        "user",
+        help="add or change a user of the live page, or remove one",
+        description="Add a user, or change one's password, token or role. The password is asked for, or read from "
+        "standard input; the file keeps only what it is checked against.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the evidence.folder of a configuration")
-    parser.add_argument("--public-key", type=Path, metavar="FILE", help="a copy kept elsewhere of the log's public key")
-    parser.add_argument("--expect-head", metavar="HASH", help="a head kept elsewhere, which the log must still hold")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=_verify)
+    user.add_argument("name", metavar="NAME")
+    user.add_argument("--users", type=Path, required=True, metavar="FILE", help="the file that web.users names")
+    user.add_argument("--role", choices=("viewer", "operator", "admin"), help="needed for a new user")
+    what = user.add_mutually_exclusive_group()
+    what.add_argument("--token", action="store_true", help="make a token for a program, in place of a password")
+    what.add_argument("--keep-password", action="store_true", help="change the role only")
+    what.add_argument("--remove", action="store_true", help="this user may log in no more")
+    user.set_defaults(run=_web_user)
 
 
 def _add_alerts(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -366,6 +400,19 @@ def _add_purge(commands: Commands[argparse.ArgumentParser]) -> None:
     where.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the evidence folder")
     where.add_argument("--folder", type=Path, metavar="DIR", help="the evidence folder itself")
     parser.set_defaults(run=_purge)
+
+
+def _add_verify(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="whether a log and its evidence are as they were written",
+        description="Check the chain, the signatures and every file of the evidence; reads only. Exit code 1: broken.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the evidence.folder of a configuration")
+    parser.add_argument("--public-key", type=Path, metavar="FILE", help="a copy kept elsewhere of the log's public key")
+    parser.add_argument("--expect-head", metavar="HASH", help="a head kept elsewhere, which the log must still hold")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=_verify)
 
 
 # Commands import what they need when they run: `unmask --help` must not load GStreamer or ONNX Runtime.
@@ -404,6 +451,8 @@ def _say_where(started: Started) -> None:
         print(f"metrics: {started.metrics_url}", file=sys.stderr)
     if started.log:
         print(f"log: {started.log}", file=sys.stderr)
+    if started.page_url is not None:
+        print(f"page {started.page_url}", file=sys.stderr)
     for url in started.restream_urls:
         print(f"overlaid video: {url}", file=sys.stderr)
 
@@ -458,30 +507,22 @@ def _reading_again_on_hangup(reload: Reload | None, stop: threading.Event) -> It
 def _purge(options: argparse.Namespace) -> int:
     import time
 
+    from stream.config import load_config
+    from stream.config_evidence import EvidenceConfig
     from stream.evidence.chain import open_record
     from stream.evidence.chain_line import LOG_FOLDER
     from stream.evidence.purge import lines_of, purge
     from stream.evidence.retention import Wish, no_record
 
-    root, key = (options.folder, None) if options.folder else _evidence_folder(options.config)
+    kept = EvidenceConfig(folder=options.folder) if options.config is None else load_config(options.config).evidence
+    root = kept.folder
+    if root is None:
+        raise UsageError(f"{options.config} keeps no evidence: set evidence.folder, or give --folder")
     wish = Wish(options.older_than, options.stream, options.alert, options.takes_all)
-    if options.dry_run:
-        folders = purge(root, wish, time.time(), no_record, is_rehearsal=True)
-    else:
-        with open_record(root / LOG_FOLDER, key) as record:
-            folders = purge(root, wish, time.time(), record)
+    with nullcontext(no_record) if options.dry_run else open_record(root / LOG_FOLDER, kept.key) as record:
+        folders = purge(root, wish, time.time(), record, is_rehearsal=options.dry_run)
     print("\n".join(lines_of(folders, is_rehearsal=options.dry_run)))
     return 0
-
-
-def _evidence_folder(file: Path) -> tuple[Path, Path | None]:
-    """The folder, and the key of its log."""
-    from stream.config import load_config
-
-    evidence = load_config(file).evidence
-    if evidence.folder is None:
-        raise UsageError(f"{file} keeps no evidence: set evidence.folder, or give --folder")
-    return evidence.folder, evidence.key
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -576,6 +617,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if options.page:
+        from stream.demo.page import run_page
+
+        with _stopping_on_signals() as stop:
+            return run_page(options.folder, stop=stop, port=options.port).exit_code
     from stream.demo.run import run_demo
 
     return run_demo(options.folder)
@@ -610,14 +656,32 @@ def _config_check(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(options: argparse.Namespace) -> int:
-    import json
+def _web_user(options: argparse.Namespace) -> int:
+    from stream.web.users import changed_user, new_token, removed_user
 
-    from stream.evidence.verify import report_lines, verify
+    if options.remove:
+        removed_user(options.users, options.name)
+        print(f"removed  {options.name}")
+        return 0
+    token = new_token() if options.token else None
+    password = None if options.token or options.keep_password else _asked_password(options.name)
+    user = changed_user(options.users, options.name, options.role, password=password, token=token)
+    print(f"written  {user.name}, {user.role.word}, to {options.users}")
+    if token is not None:
+        print(f"token    {token}\nit is not shown again; send it as `Authorization: Bearer TOKEN`")
+    return 0
 
-    report = verify(options.folder, public_key=options.public_key, expect_head=options.expect_head)
-    print(json.dumps(report.to_json(), indent=2) if options.json else "\n".join(report_lines(report)))
-    return 0 if report.is_intact else 1
+
+def _asked_password(name: str) -> str:
+    """Twice without an echo, or the first line of what is piped in."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"password for {name}: ")
+    if getpass.getpass("once more: ") != password:
+        raise UsageError("the two differ: try again")
+    return password
 
 
 def _alerts_test(options: argparse.Namespace) -> int:
@@ -634,3 +698,13 @@ def _alerts_test(options: argparse.Namespace) -> int:
         problems += problem is not None
         print(f"{sink.name} ({sink.kind}): {'arrived' if problem is None else problem}", flush=True)
     return 1 if problems else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import json
+
+    from stream.evidence.verify import report_lines, verify
+
+    report = verify(options.folder, public_key=options.public_key, expect_head=options.expect_head)
+    print(json.dumps(report.to_json(), indent=2) if options.json else "\n".join(report_lines(report)))
+    return 0 if report.is_intact else 1

@@ -45,6 +45,7 @@ from stream.config_section import (
     secret_in,
     variable,
 )
+from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
@@ -57,6 +58,8 @@ Display = bool | Literal["auto"]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_EITHER = (("user", "user_env"), ("password_env", "password_file"))
+"""Keys that say the same in two ways."""
 
 
 def redacted(source: str) -> str:
@@ -108,7 +111,7 @@ class StreamDefaults(Section):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> StreamDefaults:
-        for first, second in (("user", "user_env"), ("password_env", "password_file")):
+        for first, second in _EITHER:
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise ValueError(f"give {first} or {second}, not both")
         return self
@@ -332,10 +335,11 @@ class AppConfig(Section):
     restream: RestreamConfig = RestreamConfig()
     wall: WallConfig = WallConfig()
     metrics: MetricsConfig = MetricsConfig()
+    web: WebConfig = WebConfig()
     retry: RetryConfig = RetryConfig()
-    canary: CanaryConfig = CanaryConfig()
     alerts: AlertsConfig = AlertsConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    canary: CanaryConfig = CanaryConfig()
     duration_s: Positive | None = None
     """Stop after this long; None runs until the sources end or somebody stops it."""
 
@@ -447,7 +451,7 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
         raise ConfigError(problems)
 
 
-_RIVALS = {"user": "user_env", "user_env": "user", "password_env": "password_file", "password_file": "password_env"}
+_RIVALS = {key: other for pair in _EITHER for key, other in (pair, pair[::-1])}
 """A stream's own key silences the shared one that says the same in another way."""
 
 

@@ -17,7 +17,7 @@ class EvidenceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     folder: Path | None = None
-    """Where each alert gets a folder of its own, beside the log; None keeps nothing."""
+    """Holds the log and a folder for each alert; None keeps neither."""
     key: Path | None = None
     """File of the key that signs the log, made when it is not there; None: ``keys/log.pem`` in the user's data."""
     before_s: Annotated[float, Field(ge=0, le=60)] = 5.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404 # this interpreter, again
 import sys
 import threading
 import time
@@ -114,7 +114,7 @@ class HotStart:
         with self._lock:
             if self._is_closed:
                 return None
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # words of ours and a model's name
                 (*stub, *self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
 from stream.errors import OutputError, UnmaskError, UsageError
 from stream.evidence.keeper import EvidenceKeeper
+from stream.gst.live_view import LiveView
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.gst.packet_ring import PacketRing
 from stream.gst.session import VideoTap
@@ -58,6 +59,8 @@ class Shared:
     """Where each stream has a tile."""
     keeper: EvidenceKeeper | None = None
     """What keeps evidence, and the newest encoded pictures of live streams for it."""
+    viewers: LiveView | None = None
+    """Who may come and watch; None: nobody may."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,11 @@ class LiveStreams:
     def list(self) -> tuple[StreamStatus, ...]:
         """Every stream, in the order they came."""
         return tuple(self._status(entry) for entry in self._entries.values())
+
+    def described(self, name: str) -> StreamConfig | None:
+        """As it was asked for, secrets and all; None when there is none of this name."""
+        entry = self._entries.get(StreamName(name))
+        return None if entry is None else entry.order.stream
 
     def add(self, stream: StreamConfig) -> StreamStatus:
         """Watch one more; without a name it gets one."""
@@ -269,6 +277,8 @@ class LiveStreams:
             self._shared.wall.take_down(name)
         if self._shared.keeper is not None:
             self._shared.keeper.forget(name)
+        if self._shared.viewers is not None:
+            self._shared.viewers.forget(name)
         self._shared.metrics.remove_stream(name)
 
     def _shut_down(self, entry: _Open) -> None:
@@ -288,7 +298,11 @@ class LiveStreams:
 
     def _how(self, order: _Order) -> tuple[OutputTargets, bool]:
         """All that an output depends on."""
-        return _targets(self._config, order.stream, has_window=self._shared.has_window), order.uri.is_live
+        return self._targets(order), order.uri.is_live
+
+    def _targets(self, order: _Order) -> OutputTargets:
+        viewers = None if self._shared.viewers is None else self._shared.viewers.of(order.name)
+        return replace(_targets(self._config, order.stream, has_window=self._shared.has_window), viewers=viewers)
 
     def _known(self, name: str) -> None:
         if name not in self._entries:
@@ -345,7 +359,7 @@ class LiveStreams:
         return replace(memory, plan=order.plan, segment=None, looked=None)
 
     def _open_output(self, order: _Order, board: SceneBoard) -> VideoOutput | None:
-        targets = _targets(self._config, order.stream, has_window=self._shared.has_window)
+        targets = self._targets(order)
         if targets.is_empty:
             return None
         return VideoOutput(

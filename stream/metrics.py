@@ -55,6 +55,11 @@ PROBABILITIES = tuple(step / 10 for step in range(1, 11))
 CANARY_CLIPS = ("genuine", "swapped")
 RUNTIME_REASONS = ("built", "failed")
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+WEB_CODES = (
+    "200", "201", "204", "206", "304", "400", "401", "403", "404", "405", "408", "409", "413", "415", "416", "422",
+    "429", "500", "503",
+)  # fmt: skip
+"""Of answers; others are counted as ``other``."""
 
 _no_created_series: Callable[[], None] = disable_created_metrics
 """The library's own function has no types."""
@@ -84,6 +89,7 @@ class Metrics:
         self._add_face_series()
         self._add_sampling_series()
         self._add_inference_series()
+        self._add_web_series()
         self._add_alert_series()
         self._add_evidence_series()
         self._add_process_series()
@@ -168,6 +174,14 @@ class Metrics:
         """Show the board's newest reading at each scrape; None, or a value that is not known, shows nothing."""
         self.registry.register(_Board(newest))
 
+    def evidence_bytes(self, count: int) -> None:
+        """What the evidence of all alerts takes on disk now."""
+        self._evidence.set(count)
+
+    def evidence_failed(self) -> None:
+        """An alert's evidence could not be kept."""
+        self._evidence_failures.inc()
+
     def show_canary(self, is_right: bool, probabilities: Mapping[str, float]) -> None:
         """The newest pass of the known clips; before the first there are no series, nor where the canary is off."""
         if self._canary is None:
@@ -183,13 +197,12 @@ class Metrics:
         for clip in CANARY_CLIPS:
             said.labels(clip).set(probabilities.get(clip, math.nan))
 
-    def evidence_bytes(self, count: int) -> None:
-        """What the evidence of all alerts takes on disk now."""
-        self._evidence.set(count)
+    def web_clients(self, count: int) -> None:
+        """Viewers of live videos and listeners to events, now."""
+        self._web_clients.set(count)
 
-    def evidence_failed(self) -> None:
-        """An alert's evidence could not be kept."""
-        self._evidence_failures.inc()
+    def web_answered(self, status: int) -> None:
+        self._web_requests.labels(_one_of(str(status), WEB_CODES)).inc()
 
     def scrape(self) -> str:
         """What a Prometheus server would read now."""
@@ -390,6 +403,15 @@ class Metrics:
         self._evidence_failures = Counter(
             "unmask_evidence_failures", "Alerts whose evidence could not be kept", registry=make
         )
+
+    def _add_web_series(self) -> None:
+        self._web_clients = Gauge(
+            "unmask_web_clients", "Viewers of live videos and listeners to events", registry=self.registry
+        )
+        self._web_requests = Counter(
+            "unmask_web_requests", "Requests the web page and its API have answered", ["code"], registry=self.registry
+        )
+        _start(self._web_requests, [(code,) for code in WEB_CODES])
 
     def _add_process_series(self) -> None:
         info = Gauge(

@@ -17,7 +17,7 @@ def watch_config(options: argparse.Namespace) -> AppConfig:
     """What to watch and how. Raises UsageError when an option is wrong or nothing is to be watched."""
     base = load_config(options.config) if options.config else AppConfig()
     config = _merged(base, {**_model_changes(base, options), **_watch_changes(base, options)})
-    if not config.streams:
+    if not config.streams and not config.web.enabled:  # the page adds some
         raise UsageError("nothing to watch: name a source, such as webcam, rtsp://… or clip.mp4 (see watch --help)")
     return config
 
@@ -39,7 +39,7 @@ def _merged(base: AppConfig, changes: dict[str, Any]) -> AppConfig:
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}".removeprefix(": ") + " (see watch --help)"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ") + " (see watch --help)"
 
 
 def _watch_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _watch_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, An
         changes["restream"] = base.restream.model_copy(update={"enabled": True})
     if options.wall:
         changes["wall"] = base.wall.model_copy(update={"enabled": True})
-    return {**changes, "metrics": _metrics(base, options)}
+    return {**changes, "metrics": _metrics(base, options), "web": _web(base, options)}
 
 
 def _stream(source: str, options: argparse.Namespace) -> StreamConfig:
@@ -76,6 +76,15 @@ def _metrics(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:
         metrics["enabled"] = options.metrics_port >= 0
         metrics["port"] = max(options.metrics_port, 0)
     return metrics
+
+
+def _web(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:
+    web = {key: getattr(base.web, key) for key in base.web.model_fields_set}
+    if options.web is not None:
+        host, port = options.web
+        given = {"enabled": True, "host": host, "port": port}
+        web.update({key: value for key, value in given.items() if value is not None})
+    return web
 
 
 def _model_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:

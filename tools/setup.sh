@@ -22,10 +22,13 @@ packages=(
     python3 python3-venv python3-gi python3-gst-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x
     gstreamer1.0-rtsp gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 libgl1
+    gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0
 )
 
 [[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
 
+# A real browser for the tests of the page. Ubuntu has it as a snap only: there they are skipped.
+[[ $goal == test ]] && grep -qs '^ID=debian' /etc/os-release && packages+=(chromium)
 # apt turns a server's service on when it installs it, for the whole network at that; the tests start their own.
 servers=(prometheus prometheus-alertmanager mosquitto)
 [[ $goal == test ]] && packages+=("${servers[@]}")

@@ -17,6 +17,7 @@ packages=(
     python3 python3-venv python3-gi python3-gst-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x
     gstreamer1.0-rtsp gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 libgl1 ca-certificates
+    gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0
 )
 nvidia_packages=(build-essential python3-dev python3-libnvinfer) # PyCUDA is compiled here; TensorRT comes with JetPack
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
+import pickle  # nosec B403 # see _Reader: nothing is looked up
 import struct
 import zipfile
 import zlib

@@ -218,5 +218,5 @@ def _free(buffers: list[BufferSet], cuda: Cuda, engine: LoadedEngine) -> None:
     for close in (*(item.close for item in buffers), engine.close, cuda.close):
         try:
             close()
-        except Exception:  # a context that is broken frees nothing any more; the process's end does
+        except Exception:  # nosec B112 # a context that is broken frees nothing any more; the process's end does
             continue

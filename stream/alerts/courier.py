@@ -91,7 +91,8 @@ class Courier:
             if failure is None:
                 continue
             if not self._stopping.is_set():
-                self._stopping.wait(self._waits.after(self._failures, failure.retry_after_s, random.random()))
+                spread = random.random()  # nosec B311 # of retries
+                self._stopping.wait(self._waits.after(self._failures, failure.retry_after_s, spread))
             return False
         return True
 

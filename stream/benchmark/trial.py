@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
+import subprocess  # nosec B404 # this interpreter, again
 import sys
 import threading
 import time
@@ -89,7 +89,7 @@ class Cameras:
     def __init__(self, clip: Path, count: int) -> None:
         """Raises SourceError when the clip cannot be served."""
         command = [sys.executable, "-m", "stream.gst.camera_fleet", str(clip), str(count)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # nosec B603 # our module
         line = self._process.stdout.readline() if self._process.stdout else ""
         self.urls = tuple(line.split())
         self.process = psutil.Process(self._process.pid)
@@ -117,7 +117,9 @@ class Viewers:
 
     def __init__(self, urls: Sequence[str]) -> None:
         command = [sys.executable, "-m", "stream.gst.viewers", *urls]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(  # nosec B603 # our module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.process = psutil.Process(self._process.pid)
 
     def pictures(self) -> tuple[int, ...]:

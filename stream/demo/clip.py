@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
+import subprocess  # nosec B404 # GStreamer's command
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -170,7 +170,9 @@ def _part_at(truth: Truth, at_s: float) -> Part:
 
 def _encode(frames: Iterator[Bytes], count: int, path: Path, on_progress: Callable[[float], None]) -> None:
     """Compress to H.264 in mp4 with GStreamer's own command line tool."""
-    process = subprocess.Popen(_command(path), stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(  # nosec B603 # our own words and a path of ours
+        _command(path), stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
     pipe = process.stdin
     if pipe is None:
         raise OSError("no pipe to the encoder")

@@ -82,7 +82,7 @@ def run_demo(
     """
     console = console or Console()
     files = DemoFiles(folder)
-    truth = _clip(files, half_s, console)
+    truth = clip_of(files, half_s, console)
     _remove_old(files)
     _watch(files, truth, console, display=display, parts=parts)
     _check_written(files)
@@ -114,7 +114,8 @@ class DemoProgress:
         self.is_ending.set()
 
 
-def _clip(files: DemoFiles, half_s: float, console: Console) -> Truth:
+def clip_of(files: DemoFiles, half_s: float, console: Console) -> Truth:
+    """The clip, made where it is absent, with a bar to watch meanwhile."""
     columns = TextColumn("making the demo's clip"), BarColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("clip", total=1.0, visible=False)
@@ -186,7 +187,7 @@ class _Scrape:
     def _run(self, url: str | None) -> None:
         self._when.wait()
         try:
-            with urlopen(str(url), timeout=SCRAPE_TIMEOUT_S) as reply:
+            with urlopen(str(url), timeout=SCRAPE_TIMEOUT_S) as reply:  # nosec B310 # our own metrics
                 self._path.write_bytes(reply.read())
             self._problem = ""
         except (URLError, OSError, ValueError) as error:
@@ -207,6 +208,7 @@ def _report(results: Sequence[PartResult], files: DemoFiles, console: Console) -
     console.print(f"video {files.video}, at a glance {files.sheet}, scores {files.scores}, metrics {files.metrics}")
     if not wrong:
         console.print("demo passed: every part ended with the right verdict", style="bold green")
+        console.print("see it live in a browser: make page")
     return 1 if wrong else 0
 
 

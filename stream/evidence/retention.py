@@ -10,11 +10,11 @@ from typing import Any
 from stream.evidence.folders import NAME, KeptFolder, kept, read_manifest, remove, sha256_of
 
 DAY_S = 86_400.0
-Record = Callable[[str, Mapping[str, object]], None]
+Record = Callable[[str, Mapping[str, Any]], None]
 """Appends to the log that cannot be edited."""
 
 
-def no_record(_kind: str, _entry: Mapping[str, object]) -> None:
+def no_record(_kind: str, _entry: Mapping[str, Any]) -> None:
     """Where there is no log."""
 
 

@@ -4,6 +4,7 @@
 
     push ─► drawing: appsrc ! convert/scale to the first size ! unmaskoverlay ! appsink
               ├─► window:   appsrc ! sink
+              ├─► viewers, while there are any (live_view.py)
               └─► encoding: appsrc ! encoder ! appsink        (once for both; for clients alone: while one plays)
                     ├─► file: appsrc ! mp4mux ! filesink
                     └─► RTSP clients
@@ -27,6 +28,7 @@ from gi.repository import Gst, GstVideo  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
+from stream.gst.live_view import StreamViewers  # noqa: E402
 from stream.gst.overlay_element import OverlayBinding, UnmaskOverlay  # noqa: E402
 from stream.gst.recording import (  # noqa: E402
     RAW_QUEUE,
@@ -67,10 +69,18 @@ class OutputTargets:
     display: bool = False
     save: Path | None = None
     restream: Restream | None = None
+    viewers: StreamViewers | None = None
+    """Who may come and watch; nothing is drawn for this target alone before somebody does."""
 
     @property
     def is_empty(self) -> bool:
-        return not (self.display or self.save or self.restream)
+        return not (self.display or self.save or self.restream or self.viewers)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a frame that came now would be drawn for nobody."""
+        is_steady = self.display or self.save or self.restream
+        return not is_steady and self.viewers is not None and not self.viewers.want_a_frame
 
 
 class VideoOutput:
@@ -98,7 +108,7 @@ class VideoOutput:
         self._name, self._is_live, self._observer, self._on_error = name, is_live, observer, on_error
         self._retimer, self._times = Retimer(), _Times()
         self._lock, self._abort = threading.Lock(), threading.Event()
-        self._caps = _FixedRate()
+        self._caps, self._wanted = _FixedRate(), targets
         binding = OverlayBinding(name, scenes, observer, style or OverlayStyle(), is_live)
         self._drawing = self._drawing_branch(binding if scenes is not None else None)
         with ExitStack() as undo:
@@ -119,6 +129,8 @@ class VideoOutput:
 
     def push(self, sample: Any, segment: int) -> None:
         """One decoded frame (Gst.Sample of I420 or NV12). From one thread at a time; live: returns at once."""
+        if self._wanted.is_idle:
+            return
         buffer, caps = sample.get_buffer(), self._caps.fixed(sample.get_caps())
         pts_ns = None if buffer.pts == Gst.CLOCK_TIME_NONE else buffer.pts
         with self._lock:
@@ -139,7 +151,7 @@ class VideoOutput:
     def _encoding(self) -> _Encoding | None:
         return next((target for target in self._targets if isinstance(target, _Encoding)), None)
 
-    def _opened(self, targets: OutputTargets, undo: ExitStack) -> Iterator[_Window | _Encoding]:
+    def _opened(self, targets: OutputTargets, undo: ExitStack) -> Iterator[_Window | _Encoding | StreamViewers]:
         if targets.display:
             window = _Window(window_branch(find_window_sink(), self._on_error, self._abort, is_live=self._is_live))
             undo.callback(window.close)
@@ -148,6 +160,8 @@ class VideoOutput:
             encoding = _Encoding(self._name, targets, self._on_error, self._abort, is_live=self._is_live)
             undo.callback(encoding.close)
             yield encoding
+        if targets.viewers is not None:  # they outlive this output: a stream that is opened again keeps them
+            yield targets.viewers
 
     def _drawing_branch(self, binding: OverlayBinding | None) -> Branch:
         pipeline = parsed(DRAWING)

@@ -35,6 +35,7 @@ PACKAGES = (
         "webcams, RTSP, the web, mp4",
         (
             "jpegdec",
+            "jpegenc",
             "matroskademux",
             "mp4mux",
             "qtdemux",
@@ -53,6 +54,8 @@ PACKAGES = (
     ),
     PackageRow("gir1.2-gst-plugins-base-1.0", "their Python bindings", (), ("GstPbutils", "GstRtsp", "GstVideo")),
     PackageRow("gir1.2-gst-rtsp-server-1.0", "the RTSP server", (), ("GstRtspServer",)),
+    PackageRow("gstreamer1.0-nice", "the page's video by WebRTC", ("nicesink", "nicesrc"), is_needed=False),
+    PackageRow("gir1.2-gst-plugins-bad-1.0", "its Python bindings", (), ("GstWebRTC",), is_needed=False),
     PackageRow("gstreamer1.0-x", "a window on X11", ("ximagesink", "xvimagesink"), is_needed=False),
     PackageRow("gstreamer1.0-gl", "a faster window", ("glimagesink",), is_needed=False),
     PackageRow("gstreamer1.0-pipewire", "watching a Wayland screen", ("pipewiresrc",), is_needed=False),

@@ -138,7 +138,7 @@ class LiveSource:
             if fault is None:
                 return
             failures = 1 if self._last_frame_ns is not None else failures + 1
-            wait_s = self._retry.wait_s(failures, fault.reason, random.random())
+            wait_s = self._retry.wait_s(failures, fault.reason, random.random())  # nosec B311 # spreads retries
             self._lose(fault, wait_s)
             self._stop.wait(wait_s)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
+from stream.alerts.alert import Alert, AlertState
 from stream.types import StreamName
 
 
@@ -67,3 +69,42 @@ class Readiness:
         """Whether all hold; without any, nothing is known and it does not."""
         conditions = self.conditions
         return bool(conditions) and all(condition.is_met for condition in conditions)
+
+
+@dataclass(frozen=True)
+class EvidenceFile:
+    """One file of an alert's evidence, as its manifest names it."""
+
+    name: str
+    """Within the alert's folder; no path."""
+    kind: str
+    """Such as ``snapshot``, ``crop``, ``clip``, ``heatmap``."""
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was kept of an alert."""
+
+    files: tuple[EvidenceFile, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    timeline: Any = None
+    """What was seen moment by moment, as its file says; None where there is none."""
+
+
+class AlertArchive(Protocol):
+    """Alerts of this run and, where evidence is kept, of earlier ones. Safe from any thread; may read disks."""
+
+    def newest(
+        self, limit: int, before: float | None = None, stream: str | None = None, state: AlertState | None = None
+    ) -> Sequence[Alert]:
+        """At most ``limit``, newest first; ``before``: that began before this moment, in seconds since the epoch."""
+
+    def alert(self, alert_id: str) -> Alert | None: ...
+
+    def evidence(self, alert_id: str) -> Evidence | None:
+        """None: no such alert, or nothing was kept of it."""
+
+    def file(self, alert_id: str, name: str) -> Path | None:
+        """A regular file within the alert's own folder, named by its manifest; None for anything else."""

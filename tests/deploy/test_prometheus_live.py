@@ -12,7 +12,7 @@ import pytest
 
 from tests.deploy.dashboard import filled, metrics_in, queries
 from tests.deploy.prometheus import Prometheus, prometheus, promtool
-from tests.deploy.test_prometheus_rules import PROMISED, SOMETIMES, asked, families_of, recorded
+from tests.deploy.test_prometheus_rules import SOMETIMES, asked, families_of, recorded
 from tests.stream.sources.video_parts import need_gst, wait_until
 
 need_gst()
@@ -96,7 +96,7 @@ def test_a_fake_fires_and_resolves_when_it_is_over(watched: Watched) -> None:
 
 def test_every_metric_that_is_asked_for_is_on_the_endpoint(watched: Watched) -> None:
     names = families_of(endpoint(watched))
-    assert asked() - names - recorded() - set(SOMETIMES) - set(PROMISED) == set()
+    assert asked() - names - recorded() - set(SOMETIMES) == set()
 
 
 def test_what_it_answers_pleases_promtool(watched: Watched) -> None:
@@ -120,7 +120,7 @@ NEEDS_A_REASON = {
 
 
 def test_every_panel_is_answered_and_shows_something(watched: Watched) -> None:
-    missing = set(SOMETIMES) | set(PROMISED)
+    missing = set(SOMETIMES)
     empty = {title for title, ask in queries() if not watched.prometheus.query(filled(ask))}
     explained = {title for title, ask in queries() if metrics_in(ask) & missing}
     assert empty - explained - NEEDS_A_REASON == set()

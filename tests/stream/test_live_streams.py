@@ -20,6 +20,7 @@ from stream.config_file import ConfigError  # noqa: E402
 from stream.errors import UsageError  # noqa: E402
 from stream.live_streams import LiveStreams, StreamChanges, StreamStatus  # noqa: E402
 from stream.metrics import Metrics  # noqa: E402
+from stream.parts import Parts  # noqa: E402
 from stream.reload import Reload, changed_sections, words_of  # noqa: E402
 from stream.types import StreamName, StreamState  # noqa: E402
 from tests.fakes import ListObserver, MemorySink  # noqa: E402
@@ -29,7 +30,8 @@ from tests.stream.test_app import config, frames_in, parts  # noqa: E402
 class Watching:
     """A watch on a thread of its own, and the door to its streams."""
 
-    def __init__(self, asked: AppConfig, reload: Reload | None = None) -> None:
+    def __init__(self, asked: AppConfig, reload: Reload | None = None, given: Parts | None = None) -> None:
+        self._parts = given or parts()
         self.observer, self.sink, self.stop = ListObserver(), MemorySink(), threading.Event()
         self._began, self._started = threading.Event(), list[Started]()
         self._result = list[WatchResult]()
@@ -48,6 +50,10 @@ class Watching:
     @property
     def metrics_url(self) -> str:
         return self._started[0].metrics_url or ""
+
+    @property
+    def page_url(self) -> str:
+        return self._started[0].page_url or ""
 
     @property
     def restream_urls(self) -> tuple[str, ...]:
@@ -77,7 +83,7 @@ class Watching:
 
         ended = watch(
             asked,
-            parts=parts(),
+            parts=self._parts,
             sinks=[self.sink],
             observers=[self.observer],
             stop=self.stop,

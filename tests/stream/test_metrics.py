@@ -285,10 +285,11 @@ def test_a_track_id_never_becomes_a_label(metrics: Metrics) -> None:
     labels = {label for _, pairs in samples(metrics) for label, _ in pairs}
     known = ["stream", "state", "reason", "stage", "verdict", "model", "backend", "precision", "before", "after", "le"]
     alerts = ["rule_kind", "sink", "outcome"]
+    web = ["code"]
     build_info = ["version", "python"]
     python_info = ["implementation", "major", "minor", "patchlevel"]
     board = ["zone", "rail", "gpu"]
-    assert labels <= {*known, *alerts, *build_info, *python_info, *board}
+    assert labels <= {*known, *alerts, *build_info, *python_info, *board, *web}
 
 
 def test_the_build_names_its_version_and_python(metrics: Metrics) -> None:
@@ -394,10 +395,10 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.QUALITY_REASONS,
         *metrics_module.SKIP_REASONS,
         *metrics_module.VERDICTS,
-        *metrics_module.CANARY_CLIPS,
         *metrics_module.STREAM_ALERTS,
         *metrics_module.SERVICE_ALERTS,
         *metrics_module.DELIVERY_OUTCOMES,
+        *metrics_module.CANARY_CLIPS,
         *(state.value for state in StreamState),
         *ZONES.values(),
         *RAILS.values(),
