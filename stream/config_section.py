@@ -46,7 +46,6 @@ Text = Annotated[str, AfterValidator(_not_blank)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 """Where a secret lies, and not one put in its place: errors tell a variable's name."""
 UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 
 class Section(BaseModel):

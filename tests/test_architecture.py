@@ -171,7 +171,7 @@ DOORS: dict[str, set[str]] = {
     "stream.config_section": {"stream.errors"},
     "stream.config_web": {"stream.config_section"},
     "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
-    "stream.config_canary": set(),
+    "stream.config_canary": {"stream.config_section"},
     "stream.config_evidence": {"stream.config_section"},
     "stream.config": {
         "engines.spec",
