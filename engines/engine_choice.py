@@ -53,8 +53,13 @@ class Opened:
     why: str
     """One line for people."""
     precision: str = "fp32"
-    is_engine: bool = False
-    """Whether it was built for this machine, rather than being the source graph."""
+    engine: str = ""
+    """Digest of its key, where it was built for this machine; "" is the source graph."""
+
+    @property
+    def runs_on(self) -> tuple[str, str]:
+        """Of two that are the same engine, or the same runtime on the source graph, the same."""
+        return self.backend.name, self.engine
 
 
 def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: Path = BUILT) -> Opened:
@@ -71,7 +76,7 @@ def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: P
         except EngineError as error:
             log.warning("the %s engine of %s cannot be opened: %s", manifest.key.runtime, graph.model, error)
             continue
-        return Opened(opened, _why(manifest), manifest.key.precision, is_engine=True)
+        return Opened(opened, _why(manifest), manifest.key.precision, manifest.key.digest)
     return _open_source(graph, ALWAYS if backend == AUTO else backend, threads)
 
 

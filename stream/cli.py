@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -531,15 +531,14 @@ def _purge(options: argparse.Namespace) -> int:
     from stream.evidence.chain import open_record
     from stream.evidence.chain_line import LOG_FOLDER
     from stream.evidence.purge import lines_of, purge
-    from stream.evidence.retention import Wish
-    from stream.evidence.signing import default_key_path
+    from stream.evidence.retention import Wish, no_record
 
     kept = EvidenceConfig(folder=options.folder) if options.config is None else load_config(options.config).evidence
     root = kept.folder
     if root is None:
         raise UsageError(f"{options.config} keeps no evidence: set evidence.folder, or give --folder")
     wish = Wish(options.older_than, options.stream, options.alert, options.takes_all)
-    with open_record(root / LOG_FOLDER, kept.key or default_key_path()) as record:
+    with nullcontext(no_record) if options.dry_run else open_record(root / LOG_FOLDER, kept.key) as record:
         folders = purge(root, wish, time.time(), record, is_rehearsal=options.dry_run)
     print("\n".join(lines_of(folders, is_rehearsal=options.dry_run)))
     return 0

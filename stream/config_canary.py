@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import field_validator
+
+from stream.config_section import Positive, Section
 
 
-class CanaryConfig(BaseModel):
+class CanaryConfig(Section):
     """A known genuine and a known swapped clip through the live engines."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     enabled: Literal["auto", "on", "off"] = "auto"
     """``auto``: where it is recorded what the model's weights say of the clips; ``on``: any model, by verdict alone."""
-    every_min: Annotated[float, Field(gt=0)] = 60.0
+    every_min: Positive = 60.0
     """From one pass to the next; the first is at start, and each change of the runtime brings one."""
 
     @field_validator("enabled", mode="before")

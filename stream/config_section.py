@@ -18,6 +18,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -43,8 +44,9 @@ def _variable_name(name: str) -> str:
 
 PlainName = Annotated[str, AfterValidator(plain_name)]
 Text = Annotated[str, AfterValidator(_not_blank)]
-UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
+"""Where a secret lies, and not one put in its place: errors tell a variable's name."""
+UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
 
 
 class Section(BaseModel):

@@ -87,7 +87,12 @@ def _engine(parts: Parts, folder: Path | None, began_on: str) -> Mapping[str, An
     if folder is None or not (parts.model.is_engine or now_on != began_on):
         return None
     found = engines_here(graph_of(parts.model.spec, folder, BACKBONE_FILE), backend=now_on)
+    known = {parts.model.engine} if now_on == began_on else {m.key.digest for _, m in found[:1]}
     return next(
-        ({"runtime": now_on, "precision": m.key.precision, "files": dict(m.files)} for _, m in found),
+        (
+            {"runtime": now_on, "precision": m.key.precision, "files": dict(m.files)}
+            for _, m in found
+            if m.key.digest in known
+        ),
         None,
     )

@@ -118,7 +118,7 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
         parts.backbone,
         (*BUILDER, "--model", name, *wanted),
         lambda: open_fastest(graph, backend=backend, threads=count),
-        running=parts.model.why,
+        running=(parts.backbone.name, parts.model.engine),
     )
 
 

@@ -80,9 +80,8 @@ def open_log(config: AppConfig, parts: Parts, readiness: Readiness) -> WatchLog:
     if folder is None:
         return WatchLog(None, readiness)
     from stream.evidence.chain import ChainLog  # signatures and their package, for those who keep something
-    from stream.evidence.signing import default_key_path
 
-    chain = ChainLog(folder / LOG_FOLDER, config.evidence.key or default_key_path())
+    chain = ChainLog(folder / LOG_FOLDER, config.evidence.key)
     opened = WatchLog(chain, readiness, f"{folder / LOG_FOLDER}, signed by {chain.fingerprint}")
     opened.record("start", start_record(config, parts))
     return opened
@@ -141,7 +140,8 @@ def open_canary(
 ) -> OpenCanary:
     """Begins to sing at ``start``. ``source``: None makes the clips in a process of its own."""
     wish, spec = config.canary, parts.model.spec
-    if not _is_on(wish.enabled, spec):
+    if (why_off := _why_off(wish.enabled, spec)) is not None:
+        readiness.set("canary", is_met=True, why=f"off: {why_off}")
         return OpenCanary()
     told = Told(lambda is_met, why: readiness.set("canary", is_met=is_met, why=why), show, record, alert)
     insists, every_s = wish.enabled == "on", wish.every_min * 60
@@ -149,8 +149,12 @@ def open_canary(
     return OpenCanary(Canary(parts.detector, parts.scorer, recorded_for(spec), keeper.done), keeper)
 
 
-def _is_on(wish: str, spec: ModelSpec) -> bool:
-    return wish == "on" or (wish == "auto" and recorded_for(spec) is not None)
+def _why_off(wish: str, spec: ModelSpec) -> str | None:
+    """None where it is on."""
+    if wish == "off":
+        return "canary.enabled says so"
+    is_known = wish == "on" or recorded_for(spec) is not None
+    return None if is_known else f"what these weights of {spec.name} say of the clips is not recorded"
 
 
 class ClipMaker:

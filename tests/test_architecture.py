@@ -172,7 +172,7 @@ DOORS: dict[str, set[str]] = {
     "stream.config_section": {"stream.errors"},
     "stream.config_web": {"stream.config_section"},
     "stream.config_alerts": {"stream.alerts.alert", "stream.config_section", "stream.errors"},
-    "stream.config_canary": set(),
+    "stream.config_canary": {"stream.config_section"},
     "stream.config_evidence": {"stream.config_section"},
     "stream.config": {
         "engines.spec",
@@ -195,6 +195,7 @@ COMPOSERS = [
     "stream.engine_workshop",
     "stream.engine_sources",
     "stream.engine_check",
+    "stream.engine_upkeep",
     "stream.engine_builds",
     "build_engines",
     "stream.score",

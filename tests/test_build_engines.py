@@ -169,6 +169,8 @@ def test_a_dry_run_builds_nothing_and_says_what_it_would(
     capsys.readouterr()
     build(model, root, "--dry-run")
     assert capsys.readouterr().out.startswith("keeps tiny backbone")
+    build(model, root, "--dry-run", "--json")
+    assert [entry["is_kept"] for entry in json.loads(capsys.readouterr().out)] == [True, True]
 
 
 def test_a_damaged_engine_is_not_picked_up_and_is_built_again(
@@ -372,7 +374,12 @@ def test_list_shows_what_fits_and_prune_removes_what_does_not(
     shutil.copytree(engines(root)[0].parent, stale)
     capsys.readouterr()
     assert build(model, root, "--list", "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)) == 2
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 2
+    assert told.err == "1 more do not fit this machine or are not whole: --verify says why\n"
+    assert build(model, root, "--prune", "--dry-run", "--json") == 0
+    told_json = json.loads(capsys.readouterr().out)
+    assert told_json == [{"folder": str(folder), "is_removed": False} for folder in (stale, killed)]
     assert build(model, root, "--prune", "--dry-run") == 0
     assert capsys.readouterr().out.count("would remove") == 2
     assert stale.exists()

@@ -42,7 +42,7 @@ from stream.evidence.chain_line import (
     signed_text,
 )
 from stream.evidence.folders import make_private
-from stream.evidence.signing import open_key
+from stream.evidence.signing import default_key_path, open_key
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,10 @@ MAY_BE_HANDED_IN = (PURGE,)
 
 class LogHeldError(OutputError):
     """Another process writes this log."""
+
+
+class OtherKeyError(OutputError):
+    """The log was signed with another key."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,20 @@ class ChainLog:
     def __init__(
         self,
         folder: Path,
-        key_path: Path,
+        key_path: Path | None,
         limits: ChainLimits = ChainLimits(),
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Goes on where the log ends. Raises OutputError with one line when it cannot be written, or is not ours."""
+        """Goes on where the log ends. ``key_path``: None takes the user's own.
+
+        Raises OutputError with one line when the log cannot be written, or is another key's.
+        """
         self._folder, self._limits = folder, limits
         self._now, self._monotonic = now, monotonic
         self._lock, self._wake = threading.Lock(), threading.Condition()
-        self._key = open_key(key_path)
+        self._key = open_key(key_path or default_key_path())
         self._file = -1
         self._said_at: float | None = None
         self._unsigned = 0
@@ -215,7 +222,7 @@ class ChainLog:
             log.warning("%s was missing and is written again: keep a copy elsewhere", path)
             _write_whole(path, self._key.public.to_pem())
         elif known != self._key.public.to_pem():
-            raise OutputError(
+            raise OtherKeyError(
                 f"the log in {self._folder} is another key's, not {self.fingerprint}: "
                 "set evidence.key to that one, or name another evidence.folder"
             )
@@ -331,17 +338,19 @@ def handed_in(folder: Path) -> Iterator[tuple[Path, str, dict[str, JSON]]]:
 
 
 @contextmanager
-def open_record(folder: Path, key_path: Path) -> Iterator[Callable[[str, Mapping[str, JSON]], None]]:
-    """A command's way to the log in ``folder``: written at once, or handed in where a watch holds it.
+def open_record(folder: Path, key_path: Path | None) -> Iterator[Callable[[str, Mapping[str, JSON]], None]]:
+    """A command's way to the log: written at once, or handed in for the watch that has the log or its key.
 
     Where no log was ever begun nothing is recorded.
     """
     if not log_files(folder):
         yield lambda _kind, _record: None
         return
-    try:
-        chain = ChainLog(folder, key_path)
-    except LogHeldError:
+    key_path, chain = key_path or default_key_path(), None
+    if key_path.is_file():
+        with suppress(LogHeldError, OtherKeyError):
+            chain = ChainLog(folder, key_path)
+    if chain is None:
         yield partial(hand_in, folder)
         return
     try:

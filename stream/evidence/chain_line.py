@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-JSON = str | int | float | bool | None | list[Any] | dict[str, Any]
+JSON = Any
+"""What JSON can say; anything else is refused when it is written."""
 
 LONGEST_LINE = 1 << 20
 """Bytes, its end with it: a longer one is none of ours, and is not read into memory to find out."""

@@ -106,6 +106,14 @@ class Access:
             self._check_csrf(request, caller)
         return caller
 
+    def may_go_on(self, request: Request, role: Role) -> bool:
+        """Whether who made this request may still see what it began; it is in use as long as that is asked."""
+        try:
+            self.checked(request, role)
+        except Refusal:
+            return False
+        return True
+
     def _tell_of_token(self, request: Request) -> None:
         """A token that is nobody's, once a minute for each address: a client may try an old one for ever."""
         address = request.client.host if request.client is not None else ""

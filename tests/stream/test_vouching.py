@@ -22,10 +22,11 @@ from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain import ChainLog, log_files
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
 from stream.evidence.verify import verify
+from stream.evidence_parts import config_sha256
 from stream.metrics import Metrics
 from stream.parts import Parts
 from stream.scoring.scorer import ModelScorer
-from stream.vouching import ClipMaker, WatchLog, config_sha256, open_canary, open_log
+from stream.vouching import ClipMaker, WatchLog, open_canary, open_log
 from stream.web.ports import Readiness
 from tests.fakes import FEATURES, backbone_of, head_of, spec_of
 from tests.stream.canary.test_canary import CLIPS, by_brightness, waited
@@ -154,7 +155,8 @@ def canary_heard(tmp_path: Path, **wish: Any) -> tuple[Readiness, Metrics, list[
 
 def test_a_canary_of_a_model_that_nobody_has_recorded_is_off(tmp_path: Path) -> None:
     readiness, metrics, heard, _ = canary_heard(tmp_path, enabled="auto")
-    assert readiness.conditions == ()
+    assert readiness.is_ready
+    assert readiness.conditions[0].why == "off: what these weights of scripted say of the clips is not recorded"
     assert "unmask_canary" not in metrics.scrape()
     assert heard == []
 

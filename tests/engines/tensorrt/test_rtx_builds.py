@@ -26,6 +26,7 @@ from engines.export.precision import with_precision  # noqa: E402
 from engines.export.sanitise import sanitised, with_picture_size  # noqa: E402
 from engines.store import Precision  # noqa: E402
 from engines.tensorrt.builder import build_with  # noqa: E402
+from stream.engine_builds import AUTO_PRECISIONS  # noqa: E402
 from stream.faces.open import detector_graph  # noqa: E402
 
 ROWS = {row.network: row.name for row in reversed(CATALOG.values()) if row.network is not None}
@@ -48,17 +49,23 @@ def graph_of(network: str) -> tuple[bytes, int]:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_every_backbone_builds(network: str, tmp_path: Path) -> None:
+def test_every_backbone_builds_in_what_auto_takes(network: str, tmp_path: Path) -> None:
     if network in LARGE and not WANTS_LARGE:
         pytest.skip("takes long: set LARGE_EXPORTS=1")
+    (precision,) = AUTO_PRECISIONS["tensorrt-rtx"]
+    assert precision == "fp16"
+    assert len(built(with_precision(graph_of(network)[0], precision), tmp_path, precision)) > 10_000
+
+
+@pytest.mark.parametrize("network", ["lite0", "meso4"])
+def test_a_backbone_builds_in_float32(network: str, tmp_path: Path) -> None:
     assert len(built(graph_of(network)[0], tmp_path)) > 10_000
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_precision_comes_from_the_graph(precision: Precision, tmp_path: Path) -> None:
+def test_int8_comes_from_the_graph(tmp_path: Path) -> None:
     graph, size = graph_of("meso4")
     crops = [{"crops": np.random.default_rng(n).random((2, 3, size, size)).astype(np.float32)} for n in range(2)]
-    assert len(built(with_precision(graph, precision, crops), tmp_path, precision)) > 10_000
+    assert len(built(with_precision(graph, "int8", crops), tmp_path, "int8")) > 10_000
 
 
 def test_a_profile_for_each_batch_builds_for_several_gpus(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ from stream.gst.heap import keep_few_arenas
 if sys.argv[1] == "few":
     keep_few_arenas()
 C = ctypes.CDLL(None)
-go, held = threading.Event(), [threading.Thread(target=lambda: (C.malloc(1000), go.wait())) for _ in range(64)]
+go, count = threading.Event(), int(sys.argv[2])
+held = [threading.Thread(target=lambda: (C.malloc(1000), go.wait())) for _ in range(count)]
 for thread in held:
     thread.start()
 C.malloc_info(0, ctypes.c_void_p.in_dll(C, "stdout"))
@@ -56,9 +57,11 @@ go.set()
 @pytest.mark.skipif(not hasattr(C, "mallopt"), reason="this C library is not glibc: it has no mallopt")
 def test_many_threads_share_few_arenas() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"}
-    counts = {}
+    counts, threads = {}, str(2 * (os.cpu_count() or 2) + 16)
     for how in ("few", "many"):
-        told = subprocess.run([sys.executable, "-c", ARENAS, how], env=environment, capture_output=True, text=True)
+        told = subprocess.run(
+            [sys.executable, "-c", ARENAS, how, threads], env=environment, capture_output=True, text=True
+        )
         counts[how] = len(re.findall("<heap nr=", told.stdout))
     assert 1 <= counts["few"] <= max(2, os.cpu_count() or 2) < counts["many"]
 

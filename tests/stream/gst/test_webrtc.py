@@ -152,6 +152,21 @@ def test_two_viewers_share_one_encoder_and_silence_ends_both(monkeypatch: pytest
 
 
 @need_webrtc
+def test_who_may_watch_no_more_is_let_go_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webrtc, "LOOK_S", 0.1)
+    may_watch = threading.Event()
+    may_watch.set()
+    with watched(pattern="ball") as (view, camera):
+        peers = view.of(LOBBY).peers
+        view.answer(LOBBY, OFFER, 20, may_watch.is_set)
+        view.answer(LOBBY, OFFER, 20)
+        camera.shows(10)
+        assert peers.peers == 2
+        may_watch.clear()
+        wait_until(lambda: peers.peers == 1, "the one to be let go")
+
+
+@need_webrtc
 def test_a_stream_that_goes_takes_its_viewers_along() -> None:
     with watched() as (view, _):
         view.answer(LOBBY, OFFER, 20)
