@@ -307,7 +307,7 @@ class _Run:
     def _open_view(self) -> LiveView | None:
         if not self._config.web.enabled:
             return None
-        view = LiveView(answering_address(self._config.web.host))
+        view = LiveView(answering_address(self._config.web.host), self._config.web.clients_most)
         self._closing.callback(view.close)
         return view
 

@@ -43,7 +43,7 @@ class WebConfig(Section):
     streams_most: Annotated[int, Field(ge=1)] = 64
     """So many streams at most, when one is added over the API."""
     clients_most: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Viewers of videos and listeners to events at one time, all together."""
+    """Viewers of videos and listeners to events at one time, all together; as many again watch by WebRTC."""
     body_most_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 64 * 1024
     """Of a request."""
     session_idle_s: Positive = 3600.0

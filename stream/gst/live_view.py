@@ -19,7 +19,7 @@ from typing import Any
 
 from stream.errors import OutputError
 from stream.gst.jpegs import FPS_RANGE, JpegFeed
-from stream.gst.webrtc import ADVICE, PeerFeed, has_webrtc
+from stream.gst.webrtc import ADVICE, MOST_PEERS, PeerFeed, has_webrtc
 from stream.types import StreamName
 
 
@@ -63,9 +63,12 @@ class StreamViewers:
 class LiveView:
     """The viewers of all streams of a run. Safe from any thread; what it promises is ``LiveVideo`` in the web room."""
 
-    def __init__(self, local_address: str | None = None) -> None:
-        """``local_address``: the only one of this machine that WebRTC answers from; None: all of them."""
-        self._local_address = local_address
+    def __init__(self, local_address: str | None = None, most_peers: int = MOST_PEERS) -> None:
+        """``local_address``: the only one of this machine that WebRTC answers from; None: all of them.
+
+        ``most_peers``: WebRTC viewers of all streams together, each of which takes threads and descriptors.
+        """
+        self._local_address, self._most_peers = local_address, most_peers
         self._lock = threading.Lock()
         self._streams: dict[StreamName, StreamViewers] = {}
 
@@ -115,6 +118,8 @@ class LiveView:
         viewers = self._streams[stream]
         if not self.has_webrtc:
             raise OutputError(ADVICE)
+        if sum(other.peers.peers for other in tuple(self._streams.values())) >= self._most_peers:
+            raise OutputError(f"{self._most_peers} viewers watch by WebRTC already: watch by MJPEG")
         return viewers.peers.answer(offer_sdp, timeout_s, may_watch)
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 ELEMENTS = ("webrtcbin", "nicesink", "dtlssrtpenc", "srtpenc", "rtph264pay", "h264parse")
 ADVICE = "this machine has no WebRTC: watch by MJPEG, or sudo apt install gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0"
 MOST_PEERS = 16
+"""Of one stream."""
 LOOK_S = 5.0
 """How often it is asked whether a viewer still may watch."""
 MAX_WAITING = 10

@@ -109,6 +109,20 @@ def test_an_offer_that_is_none_is_refused_and_leaves_nothing(feed: PeerFeed, off
 
 
 @need_webrtc
+def test_viewers_of_all_streams_together_are_limited() -> None:
+    view, lobby, gate = LiveView("127.0.0.1", most_peers=1), StreamName("lobby"), StreamName("gate")
+    view.of(lobby), view.of(gate)
+    try:
+        view.answer(lobby, OFFER, 20)
+        with pytest.raises(OutputError, match="MJPEG"):
+            view.answer(gate, OFFER, 20)
+        view.forget(lobby)
+        assert "a=sendonly" in view.answer(gate, OFFER, 20)
+    finally:
+        view.close()
+
+
+@need_webrtc
 def test_more_viewers_than_allowed_are_sent_to_mjpeg(feed: PeerFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webrtc, "MOST_PEERS", 1)
     feed.answer(OFFER, 20)
