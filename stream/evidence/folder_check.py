@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.evidence.chain_line import LOG_FOLDER
-from stream.evidence.folders import MANIFEST, sha256_of
+from stream.evidence.folders import MANIFEST, REMOVING, WRITING, sha256_of
 
 LARGEST_MANIFEST = 16 << 20
 FRESH_S = 600.0
@@ -118,7 +118,8 @@ def plain_name(name: object) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name != LOG_FOLDER and not path.name.startswith(".")
+    """A hidden name alone hides nothing."""
+    return path.name != LOG_FOLDER and not path.name.startswith((WRITING, REMOVING))
 
 
 def _manifest_bytes(path: Path) -> bytes | None:

@@ -277,6 +277,8 @@ TAMPERING: list[tuple[str, Callable[[Path], None], str, str]] = [
     ("a folder is gone", lambda vault: shutil.rmtree(vault / "door-1"), "door-1", "no purge is in the log"),
     ("a folder more", lambda vault: shutil.copytree(vault / "door-1", vault / "copy"), "copy", "nobody recorded"),
     ("a file more", lambda vault: (vault / "stray.jpg").write_bytes(b"x"), "stray.jpg", "nobody recorded"),
+    ("a hidden file", lambda vault: (vault / ".stray.jpg").write_bytes(b"x"), ".stray.jpg", "nobody recorded"),
+    ("a hidden folder", lambda vault: shutil.copytree(vault / "door-1", vault / ".x"), ".x", "nobody recorded"),
     ("a purged name", lambda vault: shutil.copytree(vault / "door-1", vault / "gone"), "gone/manifest.json", "changed"),
 ]
 
