@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stream.config_section import Port, Positive, Section, Text
+from stream.config_section import Port, Positive, Section, Text, is_loopback
 
 Scheme = Literal["rtsp", "rtsps", "http", "https"]
 
@@ -64,16 +64,6 @@ class WebConfig(Section):
                 "web user --help) and web.tls (certificate and key): set them, or leave the host at 127.0.0.1"
             )
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Of an address or a name as it is configured; a name other than localhost is not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_everywhere(host: str) -> bool:

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain_line import LOG_FOLDER
 from stream.evidence_parts import config_sha256
 from stream.parts import Parts
+from stream.release import release
 from stream.web.ports import Readiness
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def start_record(config: AppConfig, parts: Parts) -> dict[str, Any]:
     """What runs: enough to tell later whether it was the same program, configuration, weights and engine."""
     model = parts.model
     return {
-        "version": _version(),
+        "version": release(),
         "config_sha256": config_sha256(config),
         "model": model.spec.name,
         "files": dict(model.spec.files),
@@ -198,10 +198,3 @@ class ClipMaker:
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends it
             )
             return self._process
-
-
-def _version() -> str:
-    try:
-        return version("unmask")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"

@@ -114,6 +114,7 @@ DOORS: dict[str, set[str]] = {
     "stream.ports": {"engines.preprocess", "stream.types"},
     "stream.motion": {"stream.types"},
     "stream.board": {"stream.types"},
+    "stream.release": set(),
     "stream.sources.uri": {"stream.errors"},
     # inner rooms: they know faces and time, and neither GStreamer nor choices
     "stream.faces": TENSORS | VALUES | {"engines.cuda", "engines.engine_choice", "engines.store"},
@@ -153,7 +154,7 @@ DOORS: dict[str, set[str]] = {
     "stream.sinks": VALUES,
     "stream.wall": {"engines.preprocess", "stream.gst", "stream.observers", "stream.overlay"} | VALUES,
     "stream.gpu_preparation": {"engines.cuda", "engines.errors", "engines.runtime.ports"},
-    "stream.metrics": VALUES | {"stream.alerts.alert", "stream.scheduling"},
+    "stream.metrics": VALUES | {"stream.alerts.alert", "stream.release", "stream.scheduling"},
     "stream.hot_start": {"engines.engine_choice", "engines.errors", "engines.runtime", "engines.runtime.ports"},
     "stream.jetson_stats": VALUES,
     "stream.service_notify": set(),

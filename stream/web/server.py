@@ -14,7 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from stream.config_web import is_everywhere, is_loopback
+from stream.config_section import is_loopback
+from stream.config_web import is_everywhere
 from stream.errors import OutputError
 from stream.web.sessions import address_key
 

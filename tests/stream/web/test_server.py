@@ -354,6 +354,23 @@ def test_evidence_is_given_whole_and_in_parts_and_runs_nothing(tmp_path: Path) -
         assert client.get("/api/v1/alerts").json()[0]["evidence"] == "a1"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "way"),
+    [
+        ("clip.mp4", "video/mp4", "inline"),
+        ("clip.webm", "video/webm", "inline"),
+        ("clip.mkv", "video/x-matroska", "attachment"),
+        ("clip.exe", "application/octet-stream", "attachment"),
+    ],
+)
+def test_a_clip_is_told_by_its_kind_however_its_camera_encodes(tmp_path: Path, name: str, kind: str, way: str) -> None:
+    (kept(tmp_path, "a1", files=[{"name": name, "kind": "clip", "bytes": 4, "sha256": ""}]) / name).write_bytes(b"clip")
+    with open_site(evidence=tmp_path) as site:
+        answer = site.client().get(f"/api/v1/alerts/a1/evidence/{name}")
+    assert answer.headers["content-type"] == kind
+    assert answer.headers["content-disposition"].startswith(way)
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
