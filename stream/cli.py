@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except UnmaskError as error:
         return _complain(error, error.exit_code)
     except EngineError as error:
@@ -63,8 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name not in MISSING:
             raise
         return _complain(MISSING[error.name], MissingPartError.exit_code)
+    except BrokenPipeError:
+        return _unread()
     except KeyboardInterrupt:
         return 130
+
+
+def _unread() -> int:
+    """Whoever read the answer has seen enough; what is left of it must not fail once more at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 class _AboveTheTable(logging.Handler):

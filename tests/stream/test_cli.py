@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +122,13 @@ def test_without_gstreamers_bindings_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "gi", None)
     assert main(["watch", "test"]) == MissingPartError.exit_code
     assert "apt-get install python3-gi python3-gst-1.0" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_read_only_in_part_ends_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("streams: [{source: test}]\n")
+    code = f"import sys; from stream.cli import main; sys.exit(main(['config', 'check', {str(tmp_path / 'c.yaml')!r}]))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        done = subprocess.run([sys.executable, "-c", code], stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
