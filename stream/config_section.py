@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -46,13 +47,22 @@ Text = Annotated[str, AfterValidator(_not_blank)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 """Where a secret lies, and not one put in its place: errors tell a variable's name."""
 UserText = Annotated[Text, PlainSerializer(lambda _: "***")]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 
 class Section(BaseModel):
     """Part of a configuration: frozen, without keys that nobody knows, and quiet about what was put in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Of an address or a name as it is configured; a name other than localhost is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def variable(name: str, owner: str, environment: Mapping[str, str] = os.environ) -> str:
