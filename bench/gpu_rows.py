@@ -234,9 +234,8 @@ def torch_cuda(_: Lab) -> str:
         raise MissingPartError("torch is missing: pip install -e '.[train]'") from None
     if not torch.cuda.is_available():
         raise MissingPartError("torch sees no CUDA device: install torch for CUDA")
-    from engines.catalog import model_folder, open_model
+    from engines.catalog import CHECKPOINT_FILE, model_folder, open_model
     from engines.checkpoints.own import load_checkpoint
-    from engines.export.package import CHECKPOINT_FILE
     from engines.training.device import TorchBackend
 
     here = open_model(backend="onnxruntime-cpu")

@@ -17,6 +17,8 @@ from engines.store import BUILT
 
 BACKBONE_FILE, HEAD_FILE = "backbone.onnx", "head.onnx"
 GRAPHS = (BACKBONE_FILE, HEAD_FILE)
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""The trained network beside the graphs that were made of it."""
 
 NETWORKS = {
     "lite0": "engines.models.efficientnet_lite:FrameClassifier",
@@ -193,8 +195,12 @@ class LoadedModel:
     """Why the backbone runs on what it runs on, in one line."""
     precision: str = "fp32"
     """Of the backbone."""
-    is_engine: bool = False
-    """Whether the backbone was built for this machine."""
+    engine: str = ""
+    """Digest of the backbone's engine, where one was built for this machine; "" is the source graph."""
+
+    @property
+    def is_engine(self) -> bool:
+        return bool(self.engine)
 
     def close(self) -> None:
         self.backbone.close()
@@ -248,7 +254,7 @@ def open_model(
     verify_files(folder, spec, GRAPHS)
     backbone = _opened(spec, folder / BACKBONE_FILE, engines_root, backend, threads)
     head = _opened(spec, folder / HEAD_FILE, engines_root, AUTO, 1)
-    return LoadedModel(spec, backbone.backend, head.backend, backbone.why, backbone.precision, backbone.is_engine)
+    return LoadedModel(spec, backbone.backend, head.backend, backbone.why, backbone.precision, backbone.engine)
 
 
 def graph_of(spec: ModelSpec, folder: Path, file: str) -> Graph:

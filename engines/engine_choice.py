@@ -36,6 +36,8 @@ class Graph:
     sha256: str
     promise: str = ""
     """Digest of what its engines were judged by besides it: pixels, calibration, verdicts, head."""
+    size: str = ""
+    """``WxH`` of the pictures that it will be given, where it takes any: an engine may be of one size."""
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -51,8 +53,13 @@ class Opened:
     why: str
     """One line for people."""
     precision: str = "fp32"
-    is_engine: bool = False
-    """Whether it was built for this machine, rather than being the source graph."""
+    engine: str = ""
+    """Digest of its key, where it was built for this machine; "" is the source graph."""
+
+    @property
+    def runs_on(self) -> tuple[str, str]:
+        """Of two that are the same engine, or the same runtime on the source graph, the same."""
+        return self.backend.name, self.engine
 
 
 def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: Path = BUILT) -> Opened:
@@ -69,7 +76,7 @@ def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: P
         except EngineError as error:
             log.warning("the %s engine of %s cannot be opened: %s", manifest.key.runtime, graph.model, error)
             continue
-        return Opened(opened, _why(manifest), manifest.key.precision, is_engine=True)
+        return Opened(opened, _why(manifest), manifest.key.precision, manifest.key.digest)
     return _open_source(graph, ALWAYS if backend == AUTO else backend, threads)
 
 
@@ -103,6 +110,12 @@ def key_here(key: EngineKey) -> EngineKey:
     return replace(key, runtime_version=module.version(), machine=module.machine(), recipe=RECIPE)
 
 
+def size_of(key: EngineKey) -> str | None:
+    """``WxH`` of the only pictures that the engine of a network over pictures of any size takes; None: as its graph."""
+    sizes = [option.partition("=")[2] for option in key.options if option.startswith("size=")]
+    return sizes[0] if sizes else None
+
+
 def is_from_elsewhere(key: EngineKey) -> bool:
     """Whether an engine that fits here was built, and timed, on another machine or version."""
     module = require(key.runtime)
@@ -123,7 +136,7 @@ def _harm(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _is_of(graph: Graph, key: EngineKey) -> bool:
-    known = key.runtime in RUNTIMES and set(graph.options) <= set(key.options)
+    known = key.runtime in RUNTIMES and set(graph.options) <= set(key.options) and size_of(key) in (None, graph.size)
     takes_one = min(key.batches) == 1 or key.runtime in READS_GRAPHS  # a profile from 8 on refuses a single face
     return known and takes_one and (key.model, key.graph, key.source_sha256) == (graph.model, graph.file, graph.sha256)
 

@@ -130,9 +130,8 @@ def normalise(crops: Sequence[Bytes], pixels: PixelSpec) -> Floats:
     levels, order = _levels(pixels), (2, 1, 0) if pixels.colour == "bgr" else (0, 1, 2)
     batch: Floats = np.empty((len(crops), 3, *crops[0].shape[:2]), np.float32)
     for crop, planes in zip(crops, batch, strict=True):
-        channels = cv2.split(crop)
         for plane, table, channel in zip(planes, levels, order, strict=True):
-            cv2.LUT(channels[channel], table, dst=plane)
+            cv2.LUT(cv2.extractChannel(crop, channel), table, dst=plane)
     return batch
 
 

@@ -144,7 +144,7 @@ class _Run:
         self._analyzer = build_analyzer(config, self._parts, self._observer, self._facts, self._keeper)
         self._hub = SceneHub()
         self._readiness.set("engines", is_met=True, why="loaded")
-        self._runtime_change: RuntimeChange | None = None
+        self._runtime_changes: dict[str, RuntimeChange] = {}
         self._board: Callable[[], BoardReading | None] = lambda: None
         self._alerts = self._open_alerts()
         self._canary = self._open_canary()
@@ -225,7 +225,7 @@ class _Run:
         return parts
 
     def _tell_runtime(self, change: RuntimeChange) -> None:
-        self._runtime_change = change
+        self._runtime_changes[change.model] = change
         self._metrics.add_backend(change.model, change.after, change.precision)
         self._observer.runtime_changed(change.model, change.before, change.after, change.reason)
         self._log.record("runtime", {**asdict(change)})
@@ -322,7 +322,7 @@ class _Run:
             self._hub,
             self._metrics,
             self._readiness,
-            engines=lambda: engine_facts(self._parts, self._facts, self._runtime_change),
+            engines=lambda: engine_facts(self._parts, self._facts, self._runtime_changes),
             board=self._board,
             evidence=self._config.evidence.folder,
             video=self._view,

@@ -44,7 +44,7 @@ NO_GSTREAMER = (
     "`apt-get install python3-gi python3-gst-1.0` and use a virtual environment that sees the system's packages"
 )
 
-NO_TRAINING = "this command needs the training extra: run `pip install -e .[train]` in this program's environment"
+NO_TRAINING = "this command needs the training extra: run `pip install -e '.[train]'` in this program's environment"
 MISSING = {"gi": NO_GSTREAMER, "torch": NO_TRAINING, "h5py": NO_TRAINING, "safetensors": NO_TRAINING}
 """What to say where a part that is imported on use isn't there."""
 
@@ -52,7 +52,7 @@ MISSING = {"gi": NO_GSTREAMER, "torch": NO_TRAINING, "h5py": NO_TRAINING, "safet
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Only this function turns errors into text."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
     try:
         return int(options.run(options))
     except UnmaskError as error:
@@ -65,6 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(MISSING[error.name], MissingPartError.exit_code)
     except KeyboardInterrupt:
         return 130
+
+
+class _AboveTheTable(logging.Handler):
+    """Writes to what standard error is now: a live table takes it over, to put lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def _log_handler() -> logging.Handler:
+    """Where standard error is a file, that is where the log belongs, table or not."""
+    return _AboveTheTable() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
 
 
 def _complain(error: Exception | str, code: int) -> int:
@@ -139,6 +151,7 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
     _add_source_options(parser)
     _add_detector_options(parser)
+    _add_backend_option(parser)
     parser.set_defaults(run=_watch)
 
 
@@ -166,6 +179,11 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads for inference (default 0: half the cores)")
 
 
+def _add_backend_option(parser: argparse.ArgumentParser) -> None:
+    runtimes = "tensorrt, tensorrt-rtx, onnxruntime-cuda, openvino-cpu or onnxruntime-cpu"
+    parser.add_argument("--backend", metavar="RUNTIME", help=f"what runs the model: {runtimes} (default: the fastest)")
+
+
 def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "score",
@@ -175,6 +193,7 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object per file instead")
     _add_detector_options(parser)
+    _add_backend_option(parser)
     parser.set_defaults(run=_score)
 
 
@@ -339,7 +358,7 @@ def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--seconds", type=_positive, default=20.0, metavar="S", help="of each measurement (default 20)")
     parser.add_argument("--clip", type=Path, metavar="F", help="video with a face (default: the demo's)")
-    parser.add_argument("--backend", metavar="B", help="what runs the model (default: the best here)")
+    _add_backend_option(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--stall", action="store_true", help="freeze one camera and look at the others")
@@ -637,7 +656,7 @@ def _bench(options: argparse.Namespace) -> int:
     from stream.benchmark.run import BenchOrder, run_bench
     from stream.watch_options import score_config
 
-    names = ("streams", "mode", "seconds", "backend", "json", "stall", "compare", "grow")
+    names = ("streams", "mode", "seconds", "json", "stall", "compare", "grow")
     given = {name: getattr(options, name) for name in names}
     clip = {} if options.clip is None else {"clip": options.clip}
     return run_bench(BenchOrder(score_config(options), **given, **clip))

@@ -245,7 +245,7 @@ class AnalysisConfig(Section):
     """Crops of live streams in one step: what is left over waits for a later frame, or is masked and counted."""
     max_detections: Annotated[int, Field(ge=1)] = 4
     """Frames of live streams that are searched in one step."""
-    busy_above: Annotated[float, Field(gt=0, le=1)] = 0.9
+    busy_above: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Share of its time that the thread may work before sampling is thinned out; 1: never."""
     calm_every: Annotated[int, Field(ge=1)] = 2
     """Of a face that has long been real every n-th slot is sampled; 1: all."""

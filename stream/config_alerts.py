@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr, model_validator
 
 from stream.alerts.alert import Severity
 from stream.config_section import (
@@ -23,6 +22,7 @@ from stream.config_section import (
     Text,
     UserText,
     VariableName,
+    is_loopback,
     secret_of,
     variable,
 )
@@ -201,7 +201,7 @@ class _LoginSink(_Sink):
         _one_of(self, "password_env", "password_file")
         if self.has_password and not (self.user or self.user_env):
             raise ValueError("a password needs user or user_env")
-        if self.has_password and not self.is_encrypted and not _is_loopback(self.host):
+        if self.has_password and not self.is_encrypted and not is_loopback(self.host):
             raise ValueError("a password would travel in the clear: encrypt the connection")
         return self
 
@@ -287,8 +287,8 @@ class SpoolConfig(Section):
 
     folder: Path = Path("unmask-alerts")
     messages: Annotated[int, Field(ge=10)] = 10_000
-    bytes: Annotated[int, Field(ge=65_536)] = 32 * 2**20
-    """Of each sink; the oldest message goes when one of them is passed."""
+    bytes: Annotated[ByteSize, Field(ge=65_536)] = ByteSize(32 * 2**20)
+    """Written like ``32MiB``. Both are of each sink; the oldest message goes when one is passed."""
 
 
 def _folder_alone(value: Any) -> Any:
@@ -335,10 +335,3 @@ def _one_of(section: Section, first: str, second: str) -> None:
 def _check_file(owner: str, key: str, path: Path | None) -> None:
     if path is not None and not path.expanduser().is_file():
         raise UsageError(f"{owner}: {key} {path} is no file: name one with certificates")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

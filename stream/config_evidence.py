@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import ByteSize, Field
+
+from stream.config_section import Positive, Section
 
 SMALLEST_BYTES = 256 * 2**20
 """Any one alert's evidence has room in it."""
 
 
-class EvidenceConfig(BaseModel):
+class EvidenceConfig(Section):
     """Nothing is recorded unless an alert asks for it and ``folder`` is set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     folder: Path | None = None
     """Holds the log and a folder for each alert; None keeps neither."""
@@ -24,7 +24,7 @@ class EvidenceConfig(BaseModel):
     """How long before the alert its clip begins: so much encoded video of each live stream is held in memory."""
     after_s: Annotated[float, Field(ge=0, le=60)] = 5.0
     """How long after the alert its clip ends."""
-    keep_days: Annotated[float, Field(gt=0)] = 30.0
+    keep_days: Positive = 30.0
     """Evidence older than this is deleted."""
     keep_bytes: Annotated[ByteSize, Field(ge=SMALLEST_BYTES)] = ByteSize(10 * 2**30)
     """Written like ``10GiB``; the oldest goes first."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stream.config_section import Port, Positive, Section, Text
+from stream.config_section import Port, Positive, Section, Text, is_loopback
 
 Scheme = Literal["rtsp", "rtsps", "http", "https"]
 
@@ -66,12 +66,10 @@ class WebConfig(Section):
         return self
 
 
-def is_loopback(host: str) -> bool:
-    """Of an address or a name as it is configured; a name other than localhost is not."""
-    if host == "localhost":
-        return True
+def is_everywhere(host: str) -> bool:
+    """Whether it stands for all addresses of this machine."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
 

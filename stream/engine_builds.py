@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,9 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from engines.catalog import DEFAULT_MODEL, HEAD_FILE, models_here
-from engines.compile.leftovers import clear_leftovers, leftovers
-from engines.engine_choice import READS_GRAPHS, is_from_elsewhere, misfits
+from engines.catalog import BACKBONE_FILE, DEFAULT_MODEL, HEAD_FILE, models_here
+from engines.compile.leftovers import clear_leftovers
+from engines.engine_choice import READS_GRAPHS, is_from_elsewhere
 from engines.errors import BuildError, EngineError
 from engines.export.calibration_crops import PICTURES
 from engines.runtime.processor import has_bf16
@@ -34,22 +32,23 @@ from engines.store import (
     Precision,
     engine_folder,
     find_engine,
-    manifests_under,
     read_manifest,
 )
 from stream.config import load_config
-from stream.engine_check import findings
+from stream.engine_check import current, engine_folders, findings
 from stream.engine_sources import (
     DEFAULT_DETECTOR,
     detector_source,
     model_sources,
-    replaced,
     sources_here,
     verify_source,
 )
 from stream.engine_table import StageBoard, print_engines, report_line
+from stream.engine_upkeep import removed, useless
 from stream.engine_wish import Wish
 from stream.errors import UnmaskError, UsageError
+from stream.faces.network import fixed_size
+from stream.faces.open import DEFAULT_WIDTH
 
 SHORT = {"onnxruntime": "onnxruntime-cpu", "openvino": "openvino-cpu"}
 """What people call a runtime, and its full name."""
@@ -63,7 +62,6 @@ AUTO_PRECISIONS: dict[str, tuple[Precision, ...]] = {
 }
 """What ``auto`` builds for each runtime: float32 where nothing narrower pays; int8 only when it is asked for,
 for it needs faces to be calibrated on."""
-ENGINE_NAME = re.compile(rf"[\w.-]+-({'|'.join(RUNTIMES)})-({'|'.join(PRECISIONS)})-[0-9a-f]{{16}}")
 FAILED = 3
 FEWEST_CROPS = 20
 """Fewer say nothing about the range of a face's values."""
@@ -120,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--prune", action="store_true", help="remove engines that do not fit this machine, and leftovers")
     add("--dry-run", action="store_true", help="say what would be built or removed")
-    add("--json", action="store_true", help="print manifests as JSON")
+    add("--json", action="store_true", help="print manifests, findings or plans as JSON")
     return parser
 
 
@@ -128,7 +126,7 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
     if options.prune:
         return _prune(options)
     if options.list:
-        return _report([Outcome(manifest.key, manifest) for _, manifest in _current(options)], options)
+        return _list(options)
     named = _named(options, closing)
     if options.verify:
         return _verify(options, named)
@@ -143,6 +141,14 @@ def _run(options: argparse.Namespace, closing: ExitStack) -> int:
     return _report(outcomes, options)
 
 
+def _list(options: argparse.Namespace) -> int:
+    found = current(options.root)
+    others = len(engine_folders(options.root)) - len(found)
+    if others:
+        print(f"{others} more do not fit this machine or are not whole: --verify says why", file=sys.stderr)
+    return _report([Outcome(manifest.key, manifest) for _, manifest in found], options)
+
+
 def _plan(options: argparse.Namespace, named: Named) -> Iterator[Wish]:
     batches = _batches(options.batch)
     for name in named.models:
@@ -150,7 +156,7 @@ def _plan(options: argparse.Namespace, named: Named) -> Iterator[Wish]:
             verify_source(source)
             yield from _wishes(replace(source, key=replace(source.key, batches=batches)), options)
     if named.detector:
-        yield from _wishes(detector_source(named.detector, named.weights), options)
+        yield from _wishes(detector_source(named.detector, named.weights, named.width), options)
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,8 @@ class Named:
     detector: str = ""
     weights: Path | None = None
     """The detector's, where they are not its own."""
+    width: int = DEFAULT_WIDTH
+    """Of the pictures that it searches."""
     is_asked_for: bool = True
     """False of what is here anyway."""
 
@@ -171,7 +179,8 @@ def _named(options: argparse.Namespace, closing: ExitStack) -> Named:
         return Named((str(_exported(options.checkpoint, closing)),))
     if options.config is not None:
         model, detector = (config := load_config(options.config)).model, config.detector
-        return Named((str(model.folder or model.name or DEFAULT_MODEL),), detector.name, detector.weights)
+        name = str(model.folder or model.name or DEFAULT_MODEL)
+        return Named((name,), detector.name, detector.weights, detector.width)
     if options.model:
         return Named(tuple(dict.fromkeys(options.model)))
     return Named(tuple(sorted(models_here())), DEFAULT_DETECTOR, is_asked_for=False)
@@ -196,10 +205,6 @@ def _wishes(blank: Wish, options: argparse.Namespace) -> Iterator[Wish]:
     for name in names:
         if is_small and wanted == AUTO and name != ALWAYS:
             continue  # a millisecond's tenth: not worth a second runtime
-        if blank.detector and name not in READS_GRAPHS:
-            if wanted != AUTO:
-                raise UsageError(f"face detectors take pictures of any size, {name} does not: name models with --model")
-            continue
         for precision in _precisions(name, blank, options):
             yield replace(blank, key=_key(blank, name, precision, options), is_bonus=wanted == AUTO and name != ALWAYS)
 
@@ -230,6 +235,10 @@ def _somebody_has(precision: str) -> bool:
 def _key(blank: Wish, name: str, precision: Precision, options: argparse.Namespace) -> EngineKey:
     module = require(name)
     choices = dict(_choice(text) for text in (*blank.key.options, *options.option))
+    if blank.file != BACKBONE_FILE:
+        choices.pop("dla", None)  # recurrent heads and detectors run on none
+    if blank.detector and name not in READS_GRAPHS and _takes_any_size(blank):
+        choices["size"] = blank.size
     if options.workspace is not None:
         choices["workspace"] = _workspace(options.workspace)
     if options.calibration is not None and blank.spec is not None:
@@ -242,6 +251,13 @@ def _key(blank: Wish, name: str, precision: Precision, options: argparse.Namespa
         precision=precision,
         options=tuple(sorted(f"{key}={value}" for key, value in choices.items())),
     )
+
+
+def _takes_any_size(detector: Wish) -> bool:
+    from engines.export.sanitise import graph_inputs
+
+    source = detector.source if isinstance(detector.source, bytes) else detector.source.read_bytes()
+    return fixed_size(graph_inputs(source)[0]) is None
 
 
 def _workspace(gib: float) -> str:
@@ -329,7 +345,7 @@ def _graph(key: EngineKey) -> tuple[str, str, str, str]:
 
 
 def _built_here(options: argparse.Namespace) -> list[tuple[Path, Manifest]]:
-    return [(folder, found) for folder, found in _current(options) if not is_from_elsewhere(found.key)]
+    return [(folder, found) for folder, found in current(options.root) if not is_from_elsewhere(found.key)]
 
 
 def _verify(options: argparse.Namespace, named: Named) -> int:
@@ -337,7 +353,7 @@ def _verify(options: argparse.Namespace, named: Named) -> int:
     if options.calibration is not None:
         _fingerprint(options.calibration)  # says what it lacks
     sources, found = sources_here(named.models, named.detector, named.weights), []
-    for finding in findings(_engine_folders(options.root), sources, options.calibration):
+    for finding in findings(engine_folders(options.root), sources, options.calibration):
         found.append(finding)
         if not options.json:
             print(finding.line, flush=True)
@@ -352,43 +368,28 @@ def _verify(options: argparse.Namespace, named: Named) -> int:
     return FAILED if missing or any(finding.state == "broken" for finding in found) else 0
 
 
-def _current(options: argparse.Namespace) -> list[tuple[Path, Manifest]]:
-    return [(folder, found) for folder, found in manifests_under(options.root) if not misfits(folder, found)]
-
-
 def _prune(options: argparse.Namespace) -> int:
-    """Engines that do not fit or whose weights were replaced, damaged ones, and the rest of killed builds.
-
-    Nothing but what is named as an engine is touched, whatever folder is given.
-    """
-    sources = sources_here(options.model or ())
-    kept = {folder for folder, manifest in _current(options) if replaced(manifest.key, sources) is None}
-    doomed = [*_engine_folders(options.root), *leftovers(options.root)]
-    return max([_removed(path, options) for path in doomed if path not in kept], default=0)
-
-
-def _engine_folders(root: Path) -> list[Path]:
-    """Whatever is named as an engine."""
-    return [path for path in sorted(root.glob("*/*")) if path.is_dir() and ENGINE_NAME.fullmatch(path.name)]
-
-
-def _removed(folder: Path, options: argparse.Namespace) -> int:
-    if options.dry_run:
-        print(f"would remove {folder}")
-        return 0
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        print(f"build_engines.py: {folder} cannot be removed ({error.strerror or error})", file=sys.stderr)
-        return FAILED
-    print(f"removed {folder}")
-    return 0
+    doomed = useless(options.root, options.model or ())
+    failures = {folder: None if options.dry_run else removed(folder) for folder in doomed}
+    gone = [folder for folder, reason in failures.items() if reason is None]
+    if options.json:
+        print(json.dumps([{"folder": str(folder), "is_removed": not options.dry_run} for folder in gone], indent=2))
+    else:
+        for folder in gone:
+            print(f"{'would remove' if options.dry_run else 'removed'} {folder}")
+    for folder in set(doomed) - set(gone):
+        print(f"build_engines.py: {folder} cannot be removed ({failures[folder]})", file=sys.stderr)
+    return FAILED if len(gone) < len(doomed) else 0
 
 
 def _say_plan(plan: Sequence[Wish], options: argparse.Namespace) -> int:
-    for wish in plan:
-        there = not options.force and find_engine(options.root, wish.key) is not None
-        print(f"{'keeps' if there else 'builds'} {report_line(wish.key)}")
+    kept = [not options.force and find_engine(options.root, wish.key) is not None for wish in plan]
+    if options.json:
+        told = [{"is_kept": is_kept, "key": asdict(wish.key)} for is_kept, wish in zip(kept, plan, strict=True)]
+        print(json.dumps(told, indent=2))
+        return 0
+    for is_kept, wish in zip(kept, plan, strict=True):
+        print(f"{'keeps' if is_kept else 'builds'} {report_line(wish.key)}")
     return 0
 
 

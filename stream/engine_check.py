@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from engines.engine_choice import key_here
+from engines.engine_choice import key_here, misfits
 from engines.errors import EngineError, RuntimeMissingError
-from engines.store import Manifest, damaged, differences, engine_folder, read_manifest
+from engines.runtime.table import RUNTIMES
+from engines.store import PRECISIONS, Manifest, damaged, differences, engine_folder, manifests_under, read_manifest
 from stream.engine_sources import Sources, replaced, verify_source
 from stream.engine_table import report_line
 
+ENGINE_NAME = re.compile(rf"[\w.-]+-({'|'.join(RUNTIMES)})-({'|'.join(PRECISIONS)})-[0-9a-f]{{16}}")
 State = Literal["current", "stale", "broken"]
 
 
@@ -45,6 +48,16 @@ def findings(folders: list[Path], sources: Sources, crops: Path | None) -> Itera
             yield Finding(folder, "stale", "; ".join(reasons), manifest)
         else:
             yield _judged(folder, manifest, sources, crops)
+
+
+def engine_folders(root: Path) -> list[Path]:
+    """Whatever is named as an engine."""
+    return [path for path in sorted(root.glob("*/*")) if path.is_dir() and ENGINE_NAME.fullmatch(path.name)]
+
+
+def current(root: Path) -> list[tuple[Path, Manifest]]:
+    """Whole engines that fit this machine, by name; whether their weights are today's is not asked."""
+    return [(folder, found) for folder, found in manifests_under(root) if not misfits(folder, found)]
 
 
 def stale_reasons(manifest: Manifest, sources: Sources) -> list[str]:

@@ -10,7 +10,7 @@ from engines.errors import EngineError
 from engines.spec import ModelSpec, load_spec, verify_file
 from engines.store import EngineKey
 from stream.engine_wish import Wish
-from stream.faces.open import detector_graph
+from stream.faces.open import DEFAULT_WIDTH, detector_graph
 
 DEFAULT_DETECTOR = "centerface"
 Sources = Mapping[tuple[str, str], Wish]
@@ -25,11 +25,11 @@ def model_sources(name: str) -> Iterator[Wish]:
         yield Wish(folder, file, spec, _blank(spec, folder, file))
 
 
-def detector_source(name: str, weights: Path | None) -> Wish:
-    """Raises UsageError or ModelError."""
-    graph = detector_graph(name, weights)
+def detector_source(name: str, weights: Path | None, width: int = DEFAULT_WIDTH) -> Wish:
+    """``width``: longest side of the pictures that it will search. Raises UsageError or ModelError."""
+    graph = detector_graph(name, weights, width)
     key = EngineKey(graph.model, graph.file, graph.sha256, "", "", "")
-    return Wish(None, graph.file, None, key, detector=name, source=graph.source)
+    return Wish(None, graph.file, None, key, detector=name, source=graph.source, size=graph.size)
 
 
 def sources_here(names: Iterable[str], detector: str = "", weights: Path | None = None) -> Sources:

@@ -20,5 +20,7 @@ class Wish:
     key: EngineKey
     detector: str = ""
     source: Path | bytes = b""
+    size: str = ""
+    """``WxH`` of the pictures that a detector is given by runtimes that take one size only."""
     is_bonus: bool = False
     """Asked for by ``auto``: where it cannot be had, nothing is missing."""

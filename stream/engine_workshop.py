@@ -11,15 +11,15 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from engines.catalog import BACKBONE_FILE, HEAD_FILE
+from engines.catalog import BACKBONE_FILE, CHECKPOINT_FILE, HEAD_FILE
 from engines.compile.build import OnStage, batch_of, build, proven
 from engines.compile.jobs import BuildJob, Subject
 from engines.compile.timing import timed_in_turns
-from engines.engine_choice import Graph
+from engines.engine_choice import Graph, size_of
 from engines.errors import CheckpointError
 from engines.export.calibration_crops import CalibrationSet, read_crops
 from engines.export.parity import hard_pictures, parity_inputs
-from engines.export.sanitise import graph_inputs
+from engines.export.sanitise import graph_inputs, with_picture_size
 from engines.preprocess import normalise
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
@@ -32,8 +32,6 @@ from stream.faces.open import network_named
 DETECTOR_WH = (320, 192)
 """Size of the pictures that face detectors are judged on: what a 720p frame is reduced to."""
 CALIBRATION_BATCH = 8
-CHECKPOINT_FILE = "checkpoint.safetensors"
-"""As ``engines.export.package`` writes it beside the graphs."""
 
 
 def build_wish(wish: Wish, root: Path, crops: Path | None, on_stage: OnStage) -> Manifest:
@@ -98,7 +96,7 @@ def _reference(wish: Wish) -> Backend | None:
 
 def _subject(wish: Wish, faces: CalibrationSet | None) -> Subject:
     key = wish.key
-    source = wish.source if wish.folder is None else wish.folder / wish.file
+    source = _detector_source(wish) if wish.folder is None else wish.folder / wish.file
     labels = () if faces is None or faces.labels is None else tuple(int(label) for label in faces.labels)
     is_backbone = wish.file == BACKBONE_FILE and wish.spec is not None
     return Subject(
@@ -118,10 +116,19 @@ def _questions(wish: Wish, faces: CalibrationSet | None) -> list[dict[str, Array
 
 def _detector_pictures(wish: Wish) -> list[dict[str, Array]]:
     """As its network takes them; a graph of one size is given that."""
-    source = wish.source if isinstance(wish.source, bytes) else wish.source.read_bytes()
-    tensor, network = graph_inputs(source)[0], network_named(wish.detector)
+    tensor, network = graph_inputs(_detector_source(wish))[0], network_named(wish.detector)
     pictures = hard_pictures(fixed_size(tensor) or DETECTOR_WH)
     return [{tensor.name: network.input_array(picture)} for picture in pictures]
+
+
+def _detector_source(wish: Wish) -> bytes:
+    """Of the one size that the engine takes, where it takes one."""
+    source = wish.source if isinstance(wish.source, bytes) else wish.source.read_bytes()
+    size = size_of(wish.key)
+    if size is None:
+        return source
+    width, height = map(int, size.split("x"))
+    return with_picture_size(source, (width, height))
 
 
 def _faces(wish: Wish, folder: Path | None) -> CalibrationSet | None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from stream.evidence.keeper import EvidenceKeeper, KeepingPlan, Tally
 from stream.evidence.retention import Limits, Record, no_record
 from stream.live_streams import style_of
 from stream.parts import Parts, model_name
+from stream.release import release
 from stream.scoring.scorer import ModelScorer
 
 
@@ -54,7 +54,7 @@ def facts_of(config: AppConfig, parts: Parts, folder: Path | None, began_on: str
         "backend": parts.scorer.backend_name,
         "engine": _engine(parts, folder, began_on),
     }
-    return {"unmask": version("unmask"), "model": model, "config_sha256": config_sha256(config)}
+    return {"unmask": release(), "model": model, "config_sha256": config_sha256(config)}
 
 
 def config_sha256(config: AppConfig) -> str:
@@ -87,7 +87,12 @@ def _engine(parts: Parts, folder: Path | None, began_on: str) -> Mapping[str, An
     if folder is None or not (parts.model.is_engine or now_on != began_on):
         return None
     found = engines_here(graph_of(parts.model.spec, folder, BACKBONE_FILE), backend=now_on)
+    known = {parts.model.engine} if now_on == began_on else {m.key.digest for _, m in found[:1]}
     return next(
-        ({"runtime": now_on, "precision": m.key.precision, "files": dict(m.files)} for _, m in found),
+        (
+            {"runtime": now_on, "precision": m.key.precision, "files": dict(m.files)}
+            for _, m in found
+            if m.key.digest in known
+        ),
         None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -10,6 +11,8 @@ from engines.cuda.choice import preprocessor_for
 from engines.cuda.ports import Preprocessor, device_inference
 from engines.errors import EngineError
 from engines.runtime.ports import Backend
+
+log = logging.getLogger(__name__)
 
 
 class PreparedUser(Protocol):
@@ -46,7 +49,7 @@ class GpuPreparation:
         if not self._is_wanted:
             self._drop()
         elif self._used is not None:
-            self._used.forget()  # a step whose scorer is another one has left its frames
+            self._forget_on(self._used)
         elif self._ready is not None:
             self._used, self._ready = self._ready, None
             self._hand_out(self._used)
@@ -59,6 +62,14 @@ class GpuPreparation:
     @property
     def _is_wanted(self) -> bool:
         return device_inference(self._backbone) is not None
+
+    def _forget_on(self, preprocessor: Preprocessor) -> None:
+        """A step whose scorer is another one has left its frames; a GPU that fails here is used by nobody any more."""
+        try:
+            preprocessor.forget()
+        except EngineError as error:
+            log.warning("frames are prepared on the CPU from now on: %s", error)
+            self._drop()
 
     def _drop(self) -> None:
         if self._used is not None:

@@ -47,11 +47,11 @@ class HotStart:
         command: Sequence[str],
         open_engine: Callable[[], Opened],
         *,
-        running: str = "",
+        running: tuple[str, str] = ("", ""),
     ) -> None:
         """``command`` builds and exits with 0; ``open_engine`` then gives the best there is.
 
-        ``running``: why the present backend runs; an engine for the same reason is the same one and left alone.
+        ``running``: what the present one is, as ``Opened.runs_on``; when that is still the best it is left alone.
         """
         self._backbone = backbone
         self._command = tuple(command)
@@ -127,7 +127,7 @@ class HotStart:
 
     def _change_over(self) -> None:
         opened = self._open_engine()
-        if opened.why == self._running:
+        if opened.runs_on == self._running:
             opened.backend.close()
             log.info("nothing faster was built; going on with %s", self._backbone.name)
             return

@@ -13,7 +13,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from prometheus_client import (
@@ -31,6 +30,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from stream.alerts.alert import Alert, AlertKind, AlertState
 from stream.errors import OutputError
+from stream.release import release
 from stream.scheduling.sampling import SkipReason
 from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason, StreamName, StreamState, Verdict
 
@@ -417,7 +417,7 @@ class Metrics:
         info = Gauge(
             "unmask_build_info", "1, with the version that runs", ["version", "python"], registry=self.registry
         )
-        info.labels(_version(), platform.python_version()).set(1)
+        info.labels(release(), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
@@ -511,10 +511,3 @@ def _start(metric: Counter | Histogram, labels: list[tuple[str, ...]]) -> None:
 
 def _one_of(value: str, known: tuple[str, ...]) -> str:
     return value if value in known else OTHER
-
-
-def _version() -> str:
-    try:
-        return version("unmask")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"

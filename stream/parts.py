@@ -17,7 +17,7 @@ from engines.runtime.table import ALWAYS, require, runtime
 from engines.spec import ModelSpec
 from stream.config import AppConfig, QualityConfig, StreamConfig
 from stream.errors import ModelError, UsageError
-from stream.faces.open import open_detector
+from stream.faces.open import detector_graph, open_detector
 from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
 from stream.gpu_preparation import GpuPreparation
@@ -97,7 +97,7 @@ def open_parts(
             threads=count,
             confidence=config.detector.confidence,
             width=config.detector.width,
-            wrap=lambda backend: wrap("detect", backend),
+            wrap=lambda backend: wrap("detect", _detecting(config, backend, count, changed)),
         )
     except EngineError as error:
         raise ModelError(str(error)) from error
@@ -118,7 +118,7 @@ def hot_start(config: AppConfig, parts: Parts) -> HotStart | None:
         parts.backbone,
         (*BUILDER, "--model", name, *wanted),
         lambda: open_fastest(graph, backend=backend, threads=count),
-        running=parts.model.why,
+        running=(parts.backbone.name, parts.model.engine),
     )
 
 
@@ -160,6 +160,21 @@ def _swappable(
     )
 
 
+def _detecting(
+    config: AppConfig, backend: Backend, threads: int, on_change: Callable[[RuntimeChange], None]
+) -> SwappableBackend:
+    """The detector, which falls back likewise; an engine of one picture size is followed in that size."""
+    given = config.detector
+
+    def opened() -> Backend:
+        return runtime(ALWAYS).open_graph(detector_graph(given.name, given.weights).source, threads=threads)
+
+    fallback, runs_fallback = Fallback(ALWAYS, opened), backend.name == ALWAYS
+    return SwappableBackend(
+        backend, on_change, model=given.name, graph=f"{given.name}.onnx", fallback=fallback, runs_fallback=runs_fallback
+    )
+
+
 def _log_change(change: RuntimeChange) -> None:
     if change.reason == "failed":
         log.warning("%s failed on %s (%s): going on with %s", change.model, change.before, change.detail, change.after)
@@ -186,10 +201,13 @@ def build_analyzer(
 def build_analysis(
     config: AppConfig, parts: Parts, name: StreamName, *, plan: StreamPlan | None = None, keep_all: bool = False
 ) -> StreamAnalysis:
-    """One stream's memory; ``plan``: None is a file's; ``keep_all`` keeps every track's summary, for files."""
+    """One stream's memory; ``plan``: None is a file's.
+
+    ``keep_all`` keeps every track's summary. Without it none is kept: nobody asks a watch for them, and it never ends.
+    """
     spec = parts.model.spec
     policy = config.scoring.policy(spec)
-    book = TrackBook(spec, policy, ended_limit=None) if keep_all else TrackBook(spec, policy)
+    book = TrackBook(spec, policy, ended_limit=None if keep_all else 0)
     return StreamAnalysis(name, open_tracker(lost_after_s=config.tracker.lost_after_s), book, plan or StreamPlan())
 
 

@@ -301,6 +301,7 @@ class Analyzer:
             model=self._scorer.spec.name,
             backend=self._scorer.backend_name,
             has_fallen_back=self._scorer.spec.name in self._facts.fallen_back,
+            detector_has_fallen_back=self._detector.name in self._facts.fallen_back,
             state=StreamState.PLAYING,
             frame_wh=(frame.planes.width, frame.planes.height),
             thinned_to=self.scheduler.thinned_to(stream.name),

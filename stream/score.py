@@ -170,7 +170,11 @@ def report_lines(score: FileScore) -> list[str]:
 
 def _track_line(track: TrackSummary) -> str:
     span = f"{track.start_s:.1f}-{track.end_s:.1f} s"
-    return f"  face {track.track_id}: {_words(track.verdict, track.fake_probability)}, {span}, {track.windows} windows"
+    line = f"  face {track.track_id}: {_words(track.verdict, track.fake_probability)}, {span}, {track.windows} windows"
+    if not track.timeline:
+        return line
+    at_s, highest = max(track.timeline, key=lambda point: point[1])
+    return f"{line}, highest {highest:.2f} at {at_s:.1f} s"
 
 
 def _words(verdict: Verdict, probability: float | None) -> str:

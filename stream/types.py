@@ -147,6 +147,8 @@ class Scene:
     backend: str = ""
     has_fallen_back: bool = False
     """Whether ``backend`` stands in for a runtime that failed while it ran."""
+    detector_has_fallen_back: bool = False
+    """Whether the face detector's does."""
     state: StreamState = StreamState.CONNECTING
     frame_wh: tuple[int, int] = (0, 0)
     """Size of the analysed frame, whose pixels the boxes are in; (0, 0): not known."""

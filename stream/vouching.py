@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
+import subprocess  # nosec B404 # this interpreter, again
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.spec import ModelSpec
 from stream.alerts.alert import Alert
@@ -21,11 +20,14 @@ from stream.canary.clips import CanaryClip, clips_from
 from stream.canary.keeper import CanaryKeeper, ClipSource, Told
 from stream.config import AppConfig
 from stream.errors import MissingPartError, OutputError
-from stream.evidence.chain import ChainLog
 from stream.evidence.chain_line import LOG_FOLDER
 from stream.evidence_parts import config_sha256
 from stream.parts import Parts
+from stream.release import release
 from stream.web.ports import Readiness
+
+if TYPE_CHECKING:
+    from stream.evidence.chain import ChainLog
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ def open_log(config: AppConfig, parts: Parts, readiness: Readiness) -> WatchLog:
     folder = config.evidence.folder
     if folder is None:
         return WatchLog(None, readiness)
+    from stream.evidence.chain import ChainLog  # signatures and their package, for those who keep something
+
     chain = ChainLog(folder / LOG_FOLDER, config.evidence.key)
     opened = WatchLog(chain, readiness, f"{folder / LOG_FOLDER}, signed by {chain.fingerprint}")
     opened.record("start", start_record(config, parts))
@@ -87,7 +91,7 @@ def start_record(config: AppConfig, parts: Parts) -> dict[str, Any]:
     """What runs: enough to tell later whether it was the same program, configuration, weights and engine."""
     model = parts.model
     return {
-        "version": _version(),
+        "version": release(),
         "config_sha256": config_sha256(config),
         "model": model.spec.name,
         "files": dict(model.spec.files),
@@ -185,7 +189,7 @@ class ClipMaker:
         with self._lock:
             if self._is_cancelled:
                 raise MissingPartError("the canary was stopped")
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # our own words
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -194,10 +198,3 @@ class ClipMaker:
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends it
             )
             return self._process
-
-
-def _version() -> str:
-    try:
-        return version("unmask")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"

@@ -94,6 +94,9 @@ def _model_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, An
         model.update(folder=Path(options.model) if as_folder else None, name=None if as_folder else options.model)
     if options.threads is not None:
         model["threads"] = options.threads
+    backend = getattr(options, "backend", None)  # not every command that loads a model has it
+    if backend is not None:
+        model["backend"] = backend
     detector = {key: getattr(base.detector, key) for key in type(base.detector).model_fields}
     given = {"name": options.detector, "weights": options.detector_weights}
     detector.update({key: value for key, value in given.items() if value is not None})

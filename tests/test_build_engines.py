@@ -18,11 +18,15 @@ import pytest
 
 import build_engines
 from engines.catalog import BACKBONE_FILE, graph_of, open_model
-from engines.engine_choice import engines_here
+from engines.compile.request import BuildRequest, BuiltFiles
+from engines.engine_choice import engines_here, open_fastest
 from engines.errors import CheckpointError
+from engines.runtime import tensorrt_cuda
+from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.runtime.table import runtime
 from engines.spec import load_spec
 from engines.store import MANIFEST_FILE, EngineKey, engine_folder, manifests_under
+from engines.tensorrt.plan import checked_options
 from tests.engines.graphs import write_model
 
 CPU = ("--runtime", "onnxruntime")
@@ -63,6 +67,8 @@ def test_it_builds_both_graphs_with_their_manifests(
         assert [timing["batch"] for timing in manifest["timings"]] == [1, 2]
         assert all(timing["p95_ms"] >= timing["p50_ms"] > 0 for timing in manifest["timings"])
         assert manifest["promise"]["pixels"]["size"] == 8
+        assert {"unmask", "onnx", "onnxruntime", "precision"} <= set(manifest["toolchain"])
+        assert manifest["toolchain"]["precision"] == "fp32 v1: the float32 graph"
     assert len(engines(root)) == 2
 
 
@@ -163,6 +169,8 @@ def test_a_dry_run_builds_nothing_and_says_what_it_would(
     capsys.readouterr()
     build(model, root, "--dry-run")
     assert capsys.readouterr().out.startswith("keeps tiny backbone")
+    build(model, root, "--dry-run", "--json")
+    assert [entry["is_kept"] for entry in json.loads(capsys.readouterr().out)] == [True, True]
 
 
 def test_a_damaged_engine_is_not_picked_up_and_is_built_again(
@@ -366,7 +374,12 @@ def test_list_shows_what_fits_and_prune_removes_what_does_not(
     shutil.copytree(engines(root)[0].parent, stale)
     capsys.readouterr()
     assert build(model, root, "--list", "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)) == 2
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 2
+    assert told.err == "1 more do not fit this machine or are not whole: --verify says why\n"
+    assert build(model, root, "--prune", "--dry-run", "--json") == 0
+    told_json = json.loads(capsys.readouterr().out)
+    assert told_json == [{"folder": str(folder), "is_removed": False} for folder in (stale, killed)]
     assert build(model, root, "--prune", "--dry-run") == 0
     assert capsys.readouterr().out.count("would remove") == 2
     assert stale.exists()
@@ -490,6 +503,58 @@ def test_a_face_detector_is_built_and_used(root: Path, capsys: pytest.CaptureFix
     assert "centerface" not in capsys.readouterr().out
     assert build_engines.main(["--root", str(root), *CPU, "--batch", "1"]) == 0
     assert engines_here(detector_graph("centerface"), root)
+
+
+@pytest.fixture
+def with_tensorrt(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
+    """A machine with TensorRT whose plans are the graphs themselves; what its builder is asked for."""
+    asked: list[BuildRequest] = []
+
+    def build(graph: bytes, request: BuildRequest, folder: Path) -> BuiltFiles:
+        checked_options("tensorrt", request.options)
+        asked.append(request)
+        (folder / "engine.plan").write_bytes(graph)
+        return BuiltFiles("engine.plan", ("engine.plan",), {})
+
+    def opened(model: Path | bytes, *, threads: int = 0) -> OnnxRuntimeBackend:
+        return OnnxRuntimeBackend(model if isinstance(model, bytes) else model.read_bytes(), threads=threads)
+
+    for name, value in (("unavailable", None), ("version", "10.7.0"), ("machine", "NVIDIA A10 sm_86")):
+        monkeypatch.setattr(tensorrt_cuda, name, lambda value=value: value)
+    monkeypatch.setattr(tensorrt_cuda, "open_graph", opened)
+    monkeypatch.setattr("engines.tensorrt.builder.build", build)
+    return asked
+
+
+def test_a_detector_is_built_for_tensorrt_in_one_size_and_finds_the_same_faces(
+    root: Path, tmp_path: Path, with_tensorrt: list[BuildRequest]
+) -> None:
+    from stream.faces.network import NetworkDetector
+    from stream.faces.open import detector_graph, network_named
+    from tests.stream.faces.pictures import frame_from_rgb, portrait
+
+    config = tmp_path / "watch.yaml"
+    config.write_text(f"model: {{folder: {tmp_path / 'tiny'}}}\ndetector: {{width: 300}}\n")
+    write_model(tmp_path / "tiny")
+    assert build_engines.main(["--config", str(config), "--root", str(root), "--runtime", "tensorrt"]) == 0
+    assert [(request.batches, request.precision) for request in with_tensorrt][-1] == ((1,), "fp32")
+    assert all(request.options == {} for request in with_tensorrt), "what tells engines apart is no option of TensorRT"
+    assert engines_here(detector_graph("centerface", width=640), root) == []
+    opened = open_fastest(detector_graph("centerface", width=300), root=root)
+    assert opened.backend.inputs[0].shape == (1, 3, 320, 320)
+    network, frame = network_named("centerface"), frame_from_rgb(portrait())
+    free = runtime("onnxruntime-cpu").open_graph(detector_graph("centerface").source)
+    backends = (opened.backend, free)
+    (here,), (there,) = (NetworkDetector(network, one, confidence=0.5, width=320).detect(frame) for one in backends)
+    np.testing.assert_allclose(here.xyxy, there.xyxy, atol=0.5)
+
+
+@pytest.mark.usefixtures("with_tensorrt")
+def test_only_backbones_are_put_on_a_dla(model: Path, root: Path) -> None:
+    options = ["--runtime", "tensorrt", "--option", "dla=0", "--batch", "1"]
+    assert build_engines.main(["--model", str(model), "--root", str(root), *options]) == 0
+    on_dla = {manifest.key.graph: "dla=0" in manifest.key.options for _, manifest in manifests_under(root)}
+    assert on_dla == {"backbone.onnx": True, "head.onnx": False}
 
 
 def test_a_kill_at_any_time_leaves_nothing_that_is_picked_up(model: Path, root: Path) -> None:

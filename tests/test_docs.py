@@ -20,7 +20,16 @@ from stream.types import FaceScore, QualityReason, Scene, StreamName, StreamStat
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 COMMANDS = (ROOT / "stream" / "cli.py", ROOT / "stream" / "engine_builds.py")
-NAMED = (["watch"], ["score"], ["extract"], ["config", "check"], ["purge"], ["verify"])
+NAMED = (
+    ["watch"],
+    ["score"],
+    ["extract"],
+    ["config", "check"],
+    ["purge"],
+    ["verify"],
+    ["web", "user"],
+    ["alerts", "test"],
+)
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 

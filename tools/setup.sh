@@ -26,6 +26,7 @@ packages=(
 )
 
 [[ $goal == test ]] && packages+=(g++) # compiles the GPU's kernels for this processor, to test their arithmetic
+[[ $goal == test ]] && packages+=(openssl) # certificates that the tests make
 
 # A real browser for the tests of the page. Ubuntu has it as a snap only: there they are skipped.
 [[ $goal == test ]] && grep -qs '^ID=debian' /etc/os-release && packages+=(chromium)

@@ -11,10 +11,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import onnx
 
 from engines.catalog import CATALOG
 from engines.compile.builders import builder_for
@@ -24,17 +26,19 @@ from engines.compile.request import BuildRequest, BuiltFiles
 from engines.compile.timing import timed
 from engines.errors import BuildError, EngineError, InferenceError
 from engines.export.parity import compare, limit_of
-from engines.export.precision import with_precision
+from engines.export.precision import recipe_of, with_precision
 from engines.export.sanitise import sanitised
 from engines.runtime.ports import Array, Backend
 from engines.runtime.table import ALWAYS, runtime
-from engines.store import Manifest, Parity, Timing, engine_folder, sha256_of, write_manifest
+from engines.store import Manifest, Parity, Precision, Timing, engine_folder, sha256_of, write_manifest
 
 Stage = Literal["export", "sanitise", "precision", "build", "parity", "benchmark"]
 OnStage = Callable[[Stage, float], None]
 """Told a stage and its share that is done, 0-1."""
 NEED_MANIFESTS = ("tensorrt", "tensorrt-rtx")
 """Runtimes that open a file only by its manifest, which an engine under proof has not got yet."""
+KEY_OPTIONS = ("workspace", "calibration", "promise", "size")
+"""Options that tell engines apart, and are not the runtime's own."""
 _ADVICE = {
     "sanitise": "export the model again",
     "precision": "take --precision fp32",
@@ -104,8 +108,8 @@ def _made(
 
 
 def _request(job: BuildJob, on_share: Callable[[float], None]) -> BuildRequest:
-    key, others = job.key, ("workspace", "calibration", "promise")  # of the key, not of the runtime
-    options = {name: value for name, value in job.options.items() if name not in others}
+    key = job.key
+    options = {name: value for name, value in job.options.items() if name not in KEY_OPTIONS}
     return BuildRequest(key.precision, key.batches, job.workspace_bytes, options, lambda _, share: on_share(share))
 
 
@@ -125,9 +129,18 @@ def _manifest(
         outputs=engine.outputs,
         parity=parity,
         timings=timings,
-        toolchain=files.toolchain,
+        toolchain={**_made_by(job.key.precision), **files.toolchain},
         promise=job.subject.promise,
     )
+
+
+def _made_by(precision: Precision) -> dict[str, str]:
+    """This tool, what it made the graph with, and how."""
+    try:
+        tool = version("unmask")
+    except PackageNotFoundError:  # a checkout that nobody installed
+        tool = "unknown"
+    return {"unmask": tool, "onnx": onnx.__version__, "precision": recipe_of(precision)}
 
 
 @contextmanager

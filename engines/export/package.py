@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines.catalog import BACKBONE_FILE, CATALOG, DEFAULT_MODEL, HEAD_FILE, SPEC_FILE
+from engines.catalog import BACKBONE_FILE, CATALOG, CHECKPOINT_FILE, DEFAULT_MODEL, HEAD_FILE, SPEC_FILE
 from engines.checkpoints.own import TrainedModel, load_checkpoint, save_checkpoint
 from engines.errors import SpecError
 from engines.export.graph import backbone_graph, head_graph
@@ -16,7 +16,6 @@ from engines.models.gru_head import WINDOW_SLOTS, GruHead
 from engines.spec import Calibration, ModelSpec, WindowSpec, load_spec
 from engines.store import sha256_of
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 NEUTRAL = Calibration(temperature=1.0)
 
 

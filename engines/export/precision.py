@@ -38,7 +38,7 @@ def with_precision(
 
 
 def recipe_of(precision: Precision) -> str:
-    """How a graph of this precision is made, in one line that changes whenever the graphs would: for engine keys."""
+    """How a graph of this precision is made, in one line that changes whenever the graphs would: for manifests."""
     if precision == "fp16":
         return f"fp16 v1: float32 in {','.join(sorted(FLOAT32_OPS))} and beyond {LARGEST:g}"
     if precision == "int8":

@@ -57,6 +57,22 @@ def sanitised(graph: bytes, *, fold: bool = True, half_storage: bool = False) ->
     return bytes(model.SerializeToString())
 
 
+def with_picture_size(graph: bytes, size_wh: tuple[int, int]) -> bytes:
+    """A network over one picture of any size, (N, 3, H, W), as one of this size. Raises CheckpointError."""
+    model = _parsed(graph)
+    picture, *others = _true_inputs(model.graph)
+    if others or len(_dims(picture)) != 4:
+        raise CheckpointError(f"the graph takes no picture of (N, 3, H, W) but {picture.name}: export the model again")
+    for dim, size in zip(_dims(picture), (1, 3, size_wh[1], size_wh[0]), strict=True):
+        dim.dim_value = size
+    weights = [value for value in model.graph.input if value.name != picture.name]
+    _replace(model.graph.input, [picture, *weights])
+    _replace(model.graph.value_info, ())  # of the size that it had
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return bytes(shape_inference.infer_shapes(model).SerializeToString())
+
+
 def graph_inputs(graph: bytes) -> tuple[TensorSpec, ...]:
     """What must be given to it: weights among the inputs are none. Raises CheckpointError."""
     model = _parsed(graph)

@@ -56,6 +56,15 @@ class Backbone(nn.Module):
         return logit
 
 
+class StyledBackbone(Backbone):
+    """One that comes in each of its styles, with a frame head or without, and takes pictures of any size."""
+
+    @classmethod
+    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
+        takes_any_size(size)
+        return cls(style, frame_head=frame_head)
+
+
 def checked_style(style: str, known: tuple[str, ...]) -> str:
     """``style`` itself. Raises ValueError for an unknown one."""
     if style not in known:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.models.as_keras import keras_start
-from engines.models.backbone import Backbone, checked_style, takes_any_size
+from engines.models.backbone import StyledBackbone, checked_style
 
 SIZE = 299
 FEATURE_DIM = 2048
@@ -20,7 +20,7 @@ EPSILON = 1e-3
 Kernel = tuple[int, int]
 
 
-class InceptionV3(Backbone):
+class InceptionV3(StyledBackbone):
     """(N, 3, S, S) to 2048 features by global average, and a logit where asked for; any S of at least 75.
 
     21,802,784 parameters as Keras counts, without a frame head.
@@ -42,11 +42,6 @@ class InceptionV3(Backbone):
         self.drop = nn.Dropout(dropout)
         self.frame_head = nn.Linear(FEATURE_DIM, 1) if frame_head else None
         keras_start(self)
-
-    @classmethod
-    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
-        takes_any_size(size)
-        return cls(style, frame_head=frame_head)
 
     def feature_map(self, crops: Tensor) -> Tensor:
         """(N, 3, S, S) to (N, 2048, G, G), G = 8 at 299 px: the features before they are pooled, none negative."""

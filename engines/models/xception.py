@@ -17,7 +17,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from engines.models.as_keras import keras_start, same_max_pool
-from engines.models.backbone import Backbone, checked_style, takes_any_size
+from engines.models.backbone import StyledBackbone, checked_style
 
 SIZE = 299
 FEATURE_DIM = 2048
@@ -25,7 +25,7 @@ EPSILONS = {"keras": 1e-3, "cadene": 1e-5}
 MIDDLE_BLOCKS = range(4, 12)
 
 
-class Xception(Backbone):
+class Xception(StyledBackbone):
     """(N, 3, S, S) to 2048 features by global average, and a logit; any S of at least 71.
 
     20,863,529 parameters as Keras counts, with the frame head.
@@ -51,11 +51,6 @@ class Xception(Backbone):
         self.frame_head = nn.Linear(FEATURE_DIM, 1) if frame_head else None
         _set_norms(self, EPSILONS[style])
         keras_start(self)
-
-    @classmethod
-    def build(cls, style: str, *, frame_head: bool, size: int | None = None) -> Backbone:
-        takes_any_size(size)
-        return cls(style, frame_head=frame_head)
 
     def feature_map(self, crops: Tensor) -> Tensor:
         """(N, 3, S, S) to (N, 2048, G, G), G about S / 32: the features before they are pooled, none negative."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from engines.errors import CheckpointError, InferenceError, RuntimeMissingError
 from engines.runtime.ports import Array, TensorSpec, check_inputs
-from engines.runtime.processor import processor
+from engines.runtime.processor import has_bf16, processor
 
 ENGINE_FILE, WEIGHTS_FILE = "engine.xml", "engine.bin"
 _TELEMETRY = "openvino_telemetry"
@@ -57,7 +57,7 @@ def save_engine(graph: bytes, precision: str, folder: Path) -> tuple[str, ...]:
     Raises CheckpointError when OpenVINO cannot read the graph, RuntimeMissingError as ``open_graph`` does.
     """
     core = _core()
-    _refuse_what_the_processor_lacks(core, precision)
+    _refuse_what_the_processor_lacks(precision)
     read = _read(core, graph)
     read.set_rt_info(precision, _PRECISION)
     _openvino().save_model(read, folder / ENGINE_FILE, compress_to_fp16=False)
@@ -74,7 +74,7 @@ class OpenVinoBackend:
         core = _core()
         read = _read(core, model)
         self.precision = _precision_of(read)
-        _refuse_what_the_processor_lacks(core, self.precision)
+        _refuse_what_the_processor_lacks(self.precision)
         self.inputs = tuple(_tensor_spec(port) for port in read.inputs)
         self.outputs = tuple(_tensor_spec(port) for port in read.outputs)
         self._request: Any = _compiled(core, read, self.precision, threads, model).create_infer_request()
@@ -119,18 +119,14 @@ def _read(core: Any, model: Path | bytes) -> Any:
 
 def _compiled(core: Any, read: Any, precision: str, threads: int, model: Path | bytes) -> Any:
     try:
-        return core.compile_model(read, "CPU", _settings(_computes_in(core, precision), threads))
+        return core.compile_model(read, "CPU", _settings(_computes_in(precision), threads))
     except Exception as error:  # as above
         raise CheckpointError(f"cannot compile {_named(model)}: {_reason(error)}; rebuild it") from error
 
 
-def _computes_in(core: Any, precision: str) -> str:
+def _computes_in(precision: str) -> str:
     ways = _COMPUTES_IN[precision]
-    return ways[0] if ways[0] == "f32" or _has_bf16(core) else ways[-1]
-
-
-def _has_bf16(core: Any) -> bool:
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ways[0] if ways[0] == "f32" or has_bf16() else ways[-1]
 
 
 def _settings(hint: str, threads: int) -> dict[str, Any]:
@@ -155,8 +151,8 @@ def _precision_of(read: Any) -> str:
     return precision
 
 
-def _refuse_what_the_processor_lacks(core: Any, precision: str) -> None:
-    if precision == "bf16" and not _has_bf16(core):
+def _refuse_what_the_processor_lacks(precision: str) -> None:
+    if precision == "bf16" and not has_bf16():
         raise RuntimeMissingError("this processor has no bfloat16 (avx512_bf16 or AMX): build with --precision fp32")
 
 

@@ -13,32 +13,39 @@ from engines.tensorrt.cuda_ports import Cuda, HostBuffer
 from engines.tensorrt.engine import LoadedContext, LoadedEngine
 
 
+def rows_of(spec: TensorSpec, batch: int) -> int:
+    """Of a tensor in a batch: a detector of one picture answers with as many rows as it has anchors."""
+    return batch if spec.shape[0] is None else spec.shape[0]
+
+
 class _Tensor:
     """One input's or output's memory for the largest batch; on a GPU that shares memory, the host's own."""
 
     def __init__(self, cuda: Cuda, spec: TensorSpec, rows: int) -> None:
         self.spec, self._cuda = spec, cuda
         self.row_bytes = np.dtype(spec.dtype).itemsize * math.prod(size or 1 for size in spec.shape[1:])
-        self.host: HostBuffer = cuda.host(rows * self.row_bytes)
+        size = rows_of(spec, rows) * self.row_bytes
+        self.host: HostBuffer = cuda.host(size)
         self.is_mapped = self.host.address is not None
         try:
-            self.address = self.host.address or cuda.allocate(rows * self.row_bytes)
+            self.address = self.host.address or cuda.allocate(size)
         except BaseException:
             cuda.release(self.host)
             raise
 
     def view(self, rows: int) -> Array:
-        """(rows, …) of the page-locked memory."""
+        """(rows, …) of the page-locked memory; all of what has so many rows for any batch."""
+        rows = rows_of(self.spec, rows)
         flat = self.host.memory[: rows * self.row_bytes]
         return flat.view(self.spec.dtype).reshape(rows, *(size or 1 for size in self.spec.shape[1:]))
 
     def copy_in(self, rows: int, stream: int) -> None:
         if not self.is_mapped:
-            self._cuda.copy_in(self.address, self.host, rows * self.row_bytes, stream)
+            self._cuda.copy_in(self.address, self.host, rows_of(self.spec, rows) * self.row_bytes, stream)
 
     def copy_out(self, rows: int, stream: int) -> None:
         if not self.is_mapped:
-            self._cuda.copy_out(self.host, self.address, rows * self.row_bytes, stream)
+            self._cuda.copy_out(self.host, self.address, rows_of(self.spec, rows) * self.row_bytes, stream)
 
     def close(self) -> None:
         if not self.is_mapped:
@@ -93,7 +100,9 @@ class BufferSet:
         """Wait, and copy this chunk's rows into the whole batch's ``outputs``."""
         self._cuda.synchronise(self._stream)
         for tensor in self._outputs:
-            outputs[tensor.spec.name][chunk.start : chunk.start + chunk.rows] = tensor.view(chunk.rows)
+            first = chunk.start if tensor.spec.shape[0] is None else 0
+            rows = tensor.view(chunk.rows)
+            outputs[tensor.spec.name][first : first + len(rows)] = rows
 
     def settle(self) -> None:
         """Wait for all that is queued, after a failure: memory may still be read."""

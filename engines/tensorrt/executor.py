@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from traceback import clear_frames
 
 import numpy as np
 
 from engines.errors import EngineError, InferenceError
 from engines.runtime.ports import Array, TensorSpec, check_inputs
-from engines.tensorrt.buffers import BufferSet
+from engines.tensorrt.buffers import BufferSet, rows_of
 from engines.tensorrt.chunks import Chunk, chunks_of
 from engines.tensorrt.cuda_ports import Cuda
 from engines.tensorrt.engine import LoadedEngine
@@ -96,7 +97,7 @@ class TensorRtBackend:
         self._owner.join()
 
     def _send(self, batch: int, arrays: Mapping[str, Array] | None, pointers: Mapping[str, int]) -> Future[Answer]:
-        shapes = {spec.name: (batch, *(size or 1 for size in spec.shape[1:])) for spec in self.outputs}
+        shapes = {spec.name: (rows_of(spec, batch), *(size or 1 for size in spec.shape[1:])) for spec in self.outputs}
         outputs = {spec.name: np.empty(shapes[spec.name], spec.dtype) for spec in self.outputs}
         call = _Call(batch, arrays, pointers, Future(), outputs)
         call.future.set_running_or_notify_cancel()  # what is on its way to the GPU cannot be called back
@@ -201,6 +202,8 @@ def _land(flying: deque[_Flight], idle: deque[BufferSet]) -> None:
 def _fail(call: _Call, error: Exception) -> None:
     if call.future.done():
         return
+    for one in (error, error.__cause__):  # frames hold streams and memory, which must go before their context does
+        clear_frames(one.__traceback__ if one is not None else None)
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     told = error if isinstance(error, InferenceError) else InferenceError(f"the GPU failed: {line}; check nvidia-smi")
     call.future.set_exception(told)

@@ -23,18 +23,25 @@ class PycudaCuda:
     def __init__(self, ordinal: int = 0, *, pycuda: Any = None, library: Any = None) -> None:
         """``pycuda``: the module ``pycuda.driver``; ``library``: libcuda; imported here by default, and only here.
 
-        Raises RuntimeMissingError when one is missing.
+        Raises RuntimeMissingError when one is missing or the GPU cannot be opened.
         """
         self._cuda = _pycuda() if pycuda is None else pycuda
         self._library = ctypes.CDLL(driver.DRIVER) if library is None else library
+        try:
+            self._open(ordinal)
+        except self._cuda.Error as error:
+            line = _first_line(error)
+            raise RuntimeMissingError(f"GPU {ordinal} cannot be opened: {line}; check nvidia-smi") from error
+        self._streams: dict[int, Any] = {}
+        self._memory: dict[int, Any] = {}
+        self._is_open = True
+
+    def _open(self, ordinal: int) -> None:
         self._cuda.init()
         gpu = self._cuda.Device(ordinal)
         self._shares_memory = bool(gpu.get_attribute(self._cuda.device_attribute.INTEGRATED))
         self._context = gpu.retain_primary_context()
         self._context.push()
-        self._streams: dict[int, Any] = {}
-        self._memory: dict[int, Any] = {}
-        self._is_open = True
 
     def stream(self) -> int:
         stream = self._told(self._cuda.Stream)
@@ -108,8 +115,7 @@ class PycudaCuda:
         try:
             return call(*arguments, **named)
         except self._cuda.Error as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InferenceError(f"CUDA failed: {line}; check nvidia-smi") from error
+            raise InferenceError(f"CUDA failed: {_first_line(error)}; check nvidia-smi") from error
 
 
 def _pycuda() -> Any:
@@ -118,6 +124,10 @@ def _pycuda() -> Any:
     try:
         import pycuda.driver
     except (ImportError, OSError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RuntimeMissingError(f"pycuda cannot be imported ({line}): build it again for this CUDA") from error
+        again = "build it again for this CUDA"
+        raise RuntimeMissingError(f"pycuda cannot be imported ({_first_line(error)}): {again}") from error
     return pycuda.driver
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

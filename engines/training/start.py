@@ -6,12 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from engines.catalog import CatalogRow, model_folder
+from engines.catalog import CHECKPOINT_FILE, CatalogRow, model_folder
 from engines.checkpoints.imagenet import imagenet_file, load_imagenet
 from engines.checkpoints.networks import network_name, new_backbone
 from engines.checkpoints.own import load_checkpoint
 from engines.checkpoints.parts import load_start, read_part
-from engines.export.package import CHECKPOINT_FILE
 from engines.models.backbone import Backbone
 from engines.models.efficientnet_lite import FrameClassifier
 from engines.training.errors import TrainingError

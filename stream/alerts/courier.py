@@ -130,7 +130,8 @@ class Courier:
         except Exception:  # a sender's bug: the thread must outlive it
             log.exception("alert sink %s failed in a way nobody foresaw", self._sink)
         else:
-            self._succeed()
+            if self._spool.count(self._sink) == 0:  # else the next message tells whether it is reached
+                self._succeed()
 
     def _until_refresh_s(self) -> float | None:
         every_s = self._sender.refresh_s

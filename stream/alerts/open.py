@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +35,7 @@ from stream.config_alerts import (
     MqttSink,
     WebhookSink,
 )
-from stream.errors import UsageError
+from stream.errors import MissingPartError, UsageError
 from stream.evidence.ports import EvidenceTaker
 
 log = logging.getLogger(__name__)
@@ -83,15 +84,18 @@ def rule_of(rule: AnyRule) -> Rule:
     return RULES[rule.kind](**rule.model_dump(exclude={"kind"}))
 
 
-def sender_of(sink: AnySink) -> Sender:
-    """Raises UsageError when a secret is not there, or certificates cannot be read."""
+def sender_of(sink: AnySink, *, is_trial: bool = False) -> Sender:
+    """``is_trial``: it changes nothing of what a run that goes on elsewhere keeps at the receiver.
+
+    Raises UsageError when a secret is not there or certificates cannot be read, MissingPartError without paho-mqtt.
+    """
     if isinstance(sink, WebhookSink):
         return WebhookSender(_post_to(sink, sink.address), sink.secret)
     if isinstance(sink, AlertmanagerSink):
         api = SecretStr(sink.address.get_secret_value().rstrip("/") + "/api/v2/alerts")
         return AlertmanagerSender(_post_to(sink, api), repeat_s=sink.repeat_s)
     if isinstance(sink, MqttSink):
-        return MqttSender(_broker_of(sink))
+        return MqttSender(_broker_of(sink), keeps_state=not is_trial)
     if isinstance(sink, MailSink):
         return MailSender(_mail_server_of(sink), sink.sender, sink.to)
     return CommandSender(sink.run, timeout_s=sink.timeout_s, env=sink.env)
@@ -102,6 +106,8 @@ def _post_to(sink: WebhookSink | AlertmanagerSink, url: SecretStr) -> HttpPost:
 
 
 def _broker_of(sink: MqttSink) -> Broker:
+    if find_spec("paho") is None:
+        raise MissingPartError(f"{sink.owner} needs paho-mqtt: pip install 'paho-mqtt>=2.0'")
     user, password = sink.login
     port = sink.port if sink.port is not None else (8883 if sink.tls else 1883)
     context = _context(sink.owner, sink.ca) if sink.tls else None

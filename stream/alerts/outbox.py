@@ -61,14 +61,14 @@ class Outbox:
         self._streams = streams
         left = self._spool.left_firing()
         for sink, courier in self._couriers.items():
-            self._counts.alerts_waiting(sink, self._spool.count(sink))
+            self._show_waiting(sink)
             courier.start()
         return left
 
     def add(self, alert: Alert) -> None:
         """Once it returns the message is on disk for every sink that is to be told."""
         for sink in self._spool.add(alert):
-            self._counts.alerts_waiting(sink, self._spool.count(sink))
+            self._show_waiting(sink)
             self._couriers[sink].wake()
 
     def close(self) -> None:
@@ -82,7 +82,12 @@ class Outbox:
 
     def _tell(self, sink: str, outcome: str) -> None:
         self._counts.alert_delivery(sink, outcome)
-        self._counts.alerts_waiting(sink, self._spool.count(sink))
+        self._show_waiting(sink)
+
+    def _show_waiting(self, sink: str) -> None:
+        """Two threads count: the later look must be the one that is shown."""
+        with self._guard:
+            self._counts.alerts_waiting(sink, self._spool.count(sink))
 
 
 def _no_streams() -> Collection[StreamName]:

@@ -135,10 +135,7 @@ class _MediaClock:
 
     def is_cut(self, scene: Scene) -> bool:
         before, self._pts_ns = self._pts_ns, scene.pts_ns
-        if scene.state is not StreamState.PLAYING:
-            self._pts_ns = None
-            return True
-        return before is not None and scene.pts_ns < before
+        return scene.state is not StreamState.PLAYING or (before is not None and scene.pts_ns < before)
 
 
 @dataclass
@@ -176,8 +173,6 @@ class _Windows:
         pts_ns = face.scored_pts_ns
         if pts_ns is None or face.fake_probability is None or pts_ns == self.newest_pts_ns:
             return
-        if self.newest_pts_ns is not None and pts_ns < self.newest_pts_ns:
-            self.are_above.clear()
         self.newest_pts_ns = pts_ns
         self.are_above.append(face.fake_probability > above)
 

@@ -73,11 +73,13 @@ class Spool:
         self._waiting: dict[str, OrderedDict[int, Waiting]] = {sink: OrderedDict() for sink in sinks}
         self._out: dict[str, int] = {}
         """The message that a sink is being sent right now: it is not dropped."""
+        self._lock = -1
         try:
             self._make_folders()
             self._lock = _locked(folder / "lock")
             self._recover()
         except OSError as error:
+            self.close()
             raise OutputError(
                 f"alerts cannot wait in {folder} ({error.strerror}): name another folder in alerts.spool"
             ) from error
@@ -152,6 +154,7 @@ class Spool:
             self._lock = -1
 
     def _make_folders(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for inner in ("intake", "firing", *(f"{kind}/{sink}" for kind in ("to", "refused") for sink in self._waiting)):
             (self._folder / inner).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -262,12 +265,16 @@ def _read(file: Path) -> Alert | None:
 def _write(path: Path, body: bytes) -> None:
     """Whole under its name, and on the disk, or not there."""
     half = path.with_name(f"{path.name}.tmp")
-    with open(half, "wb", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600)) as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
-    _sync(path.parent)
+    try:
+        with open(half, "wb", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600)) as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+        _sync(path.parent)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -18,7 +18,7 @@ def try_sink(sink: AnySink) -> str | None:
 
     Raises UsageError when a secret is not there.
     """
-    sender = sender_of(sink)
+    sender = sender_of(sink, is_trial=True)
     alert = trial_alert()
     try:
         sender.send(alert)

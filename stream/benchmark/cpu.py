@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from engines.runtime.ports import Array, Backend, TensorSpec
+from engines.runtime.ports import Array, Backend
+from engines.runtime.wrapped import WrappedBackend
 
 
 @dataclass
@@ -41,23 +42,12 @@ def _less(after: Counter[str], before: Counter[str]) -> Counter[str]:
     return Counter({key: value - before[key] for key, value in after.items()})
 
 
-class MeteredBackend:
+class MeteredBackend(WrappedBackend):
     """A Backend that tells a meter what each run took on the calling thread; a runtime's own threads are read apart."""
 
     def __init__(self, inner: Backend, meter: Meter, stage: str) -> None:
-        self._inner, self._meter, self._stage = inner, meter, stage
-
-    @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inner.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._inner.outputs
+        super().__init__(inner)
+        self._meter, self._stage = meter, stage
 
     @property
     def infer_device(self) -> Callable[[Mapping[str, int], int], dict[str, Array]] | None:
@@ -79,9 +69,6 @@ class MeteredBackend:
             self._meter.wall_s[self._stage] += time.perf_counter() - began_s  # type: ignore[assignment]
             self._meter.runs[self._stage] += 1
             self._meter.rows[self._stage] += rows
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 @dataclass(frozen=True)

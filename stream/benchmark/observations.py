@@ -225,13 +225,13 @@ def largest_kept(count: int, carries: Callable[[int], bool]) -> int:
     return next((fewer for fewer in range(count, 0, -1) if carries(fewer)), 0)
 
 
-def largest(carries: Callable[[int], bool], limit: int) -> int:
-    """The largest count that is carried, by doubling and bisection; 0 when not even one is.
+def largest(carries: Callable[[int], bool], limit: int, first: int = 1) -> int:
+    """The largest count that is carried, by doubling from ``first`` and bisection; 0 when not even one is.
 
     Asks about each count once and takes it that what is too much stays too much.
     """
     good, bad = 0, limit + 1
-    count = 1
+    count = first
     while count < bad:
         if carries(count):
             good, count = count, min(2 * count, limit) if count < limit else bad

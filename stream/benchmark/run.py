@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ SCHEMA = 3
 MOST_STREAMS = 64
 SEARCH_S = 6.0
 """Length of a trial while the largest number is searched; it is measured again at full length."""
+LIKELY = {"score": 8, "restream": 4}
+"""Where the search begins: what two cores carry."""
 WIDE = 140
 CLIPS = Path("build/bench")
 
@@ -51,8 +53,6 @@ class BenchOrder:
     mode: str = "score"
     seconds: float = 20.0
     clip: Path = Path("demo/clip.mp4")
-    backend: str | None = None
-    """What runs the model; None leaves it to the configuration."""
     json: Path | None = None
     stall: bool = False
     compare: bool = False
@@ -65,7 +65,6 @@ def run_bench(order: BenchOrder, *, console: Console | None = None) -> int:
     _check(order)
     _check_clip(order, console)
     report: dict[str, Any] = {"schema": SCHEMA, "mode": order.mode, "camera_fps": CAMERA_FPS}
-    order = replace(order, config=_with_backend(order.config, order.backend))
     with metered_parts(order.config, threads=1 if order.compare else None) as metered:
         report |= {"model": metered.parts.model.spec.name, "networks": metered.networks}
         console.print(networks_line(metered))
@@ -96,10 +95,7 @@ def _check_clip(order: BenchOrder, console: Console) -> None:
         ensure_clip(order.clip)
 
 
-def _with_backend(config: AppConfig, backend: str | None) -> AppConfig:
-    """An unknown one is refused by the catalog, which knows those of this machine."""
-    if backend is None:
-        return config
+def _with_backend(config: AppConfig, backend: str) -> AppConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"backend": backend})})
 
 
@@ -154,7 +150,9 @@ class _Bench:
     def _searched(self) -> dict[str, Any]:
         """The largest number by short trials, then from it down until one is carried at full length."""
         found = largest(
-            lambda count: self._carried(count, min(SEARCH_S, self._order.seconds)) is not None, MOST_STREAMS
+            lambda count: self._carried(count, min(SEARCH_S, self._order.seconds)) is not None,
+            MOST_STREAMS,
+            LIKELY[self._order.mode],
         )
         kept: list[TrialResult] = []
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engines.postprocess import fake_probability
-from engines.runtime.ports import Array, Backend, TensorSpec
+from engines.runtime.ports import Array, Backend
+from engines.runtime.wrapped import WrappedBackend
 from engines.spec import ModelSpec
 from engines.training.labelled_clips import Clip
 from engines.training.scored import Floats, Item, Scored
@@ -23,33 +24,18 @@ OnClip = Callable[[str], None]
 _SUREST = 1e-6
 
 
-class FrameLogitRecorder:
+class FrameLogitRecorder(WrappedBackend):
     """A backbone that remembers the frame logits it gave. The backend stays the caller's to close."""
 
     def __init__(self, inner: Backend) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._given: list[Floats] = []
 
-    @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inner.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._inner.outputs
-
     def infer(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        answer = self._inner.infer(arrays)
+        answer = super().infer(arrays)
         if "frame_logit" in answer:
             self._given.append(answer["frame_logit"][:, 0].astype(np.float64))
         return answer
-
-    def close(self) -> None:
-        self._inner.close()
 
     def take(self) -> Floats:
         """(N,) all logits since the last call."""

@@ -41,6 +41,7 @@ from stream.evidence.chain_line import (
     line_from,
     signed_text,
 )
+from stream.evidence.folders import make_private
 from stream.evidence.signing import default_key_path, open_key
 
 log = logging.getLogger(__name__)
@@ -316,7 +317,7 @@ def hand_in(folder: Path, kind: str, record: Mapping[str, JSON]) -> None:
     """For a process that may not write the log because another one does: that one will. Raises OutputError."""
     place = folder / HANDED_IN
     try:
-        place.mkdir(exist_ok=True)
+        make_private(place)
         _write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", canonical({"kind": kind, "record": record}))
     except OSError as error:
         raise OutputError(f"a record cannot be handed in at {place}: {error.strerror}") from None
@@ -377,8 +378,7 @@ def _number_of(path: Path) -> int:
 def _lock(folder: Path) -> int:
     """Held for as long as the descriptor is open: a process that dies lets go."""
     try:
-        for each in (folder.parent, folder):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise OutputError(f"the log cannot be written to {folder}: {error.strerror}") from None
@@ -392,7 +392,7 @@ def _lock(folder: Path) -> int:
 
 def _append_to(path: Path) -> int:
     is_new = not path.exists()
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     if is_new:
         _sync_folder(path.parent)
     return file
@@ -401,7 +401,7 @@ def _append_to(path: Path) -> int:
 def _write_whole(path: Path, content: bytes) -> None:
     """Complete or not at all, and there after a power cut."""
     partial = path.with_name(f".{path.name}.partial")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "wb") as opened:
         opened.write(content)
         opened.flush()

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from stream.evidence.chain_line import LOG_FOLDER
+from stream.evidence.folders import MANIFEST, sha256_of
 
-MANIFEST = "manifest.json"
-BLOCK_BYTES = 1 << 20
 LARGEST_MANIFEST = 16 << 20
 FRESH_S = 600.0
 """A folder without a manifest that was touched this recently is one that is still being written."""
@@ -159,14 +158,6 @@ def _problem_of(path: Path, size: int, sha256: str) -> str | None:
             return "is missing"
         if path.stat().st_size != size:
             return f"has {path.stat().st_size} bytes, not {size}"
-        return None if _sha256_of(path) == sha256 else "was changed: its SHA-256 is not the recorded one"
+        return None if sha256_of(path) == sha256 else "was changed: its SHA-256 is not the recorded one"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()

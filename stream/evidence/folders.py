@@ -68,7 +68,7 @@ def time_of(name: str) -> float | None:
 def open_root(root: Path) -> None:
     """Make the folder, readable by its owner only, and clear what an earlier run left half done. Raises OutputError."""
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(root)
         for entry in list(root.iterdir()):
             if entry.name.startswith((WRITING, REMOVING)) and entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -78,6 +78,16 @@ def open_root(root: Path) -> None:
         ) from error
     if not os.access(root, os.W_OK | os.X_OK):
         raise OutputError(f"evidence cannot be kept in {root} (no permission to write): name another evidence.folder")
+
+
+def make_private(folder: Path) -> None:
+    """The folder and what of its parents is missing, for their owner only: ``parents=True`` would open those to all.
+
+    Raises OSError.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def kept(root: Path) -> list[KeptFolder]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.evidence.folders import NAME, KeptFolder, kept, read_manifest, remove, sha256_of
+from stream.evidence.folders import MANIFEST, NAME, KeptFolder, kept, read_manifest, remove, sha256_of
 
 DAY_S = 86_400.0
 Record = Callable[[str, Mapping[str, Any]], None]
@@ -98,7 +98,7 @@ def delete(root: Path, folders: Sequence[KeptFolder], record: Record, why: str) 
 
 def _purged(root: Path, folder: KeptFolder, why: str) -> dict[str, Any]:
     try:
-        digest = sha256_of(root / folder.name / "manifest.json")
+        digest = sha256_of(root / folder.name / MANIFEST)
     except OSError:
         digest = ""
     return {

@@ -118,6 +118,11 @@ def fixed_size(spec: TensorSpec) -> tuple[int, int] | None:
     return (width, height) if width is not None and height is not None else None
 
 
+def square_canvas(width: int) -> tuple[int, int]:
+    """The canvas of runtimes that take one size: frames of any shape lie in it, their longest side as asked for."""
+    return _up(width), _up(width)
+
+
 def fit_inside(size_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> Fit:
     """As large as fits into the canvas with the aspect ratio kept; small frames are enlarged."""
     scale = min(canvas_wh[0] / size_wh[0], canvas_wh[1] / size_wh[1])

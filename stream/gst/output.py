@@ -8,6 +8,8 @@
               └─► encoding: appsrc ! encoder ! appsink        (once for both; for clients alone: while one plays)
                     ├─► file: appsrc ! mp4mux ! filesink
                     └─► RTSP clients
+
+Live video is drawn and encoded while it reaches a window, a file, a viewer or a client, and not otherwise.
 """
 
 from __future__ import annotations
@@ -76,12 +78,6 @@ class OutputTargets:
     def is_empty(self) -> bool:
         return not (self.display or self.save or self.restream or self.viewers)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether a frame that came now would be drawn for nobody."""
-        is_steady = self.display or self.save or self.restream
-        return not is_steady and self.viewers is not None and not self.viewers.want_a_frame
-
 
 class VideoOutput:
     """A VideoTap: frames go in with ``push``, drawn video comes out of every target.
@@ -129,7 +125,7 @@ class VideoOutput:
 
     def push(self, sample: Any, segment: int) -> None:
         """One decoded frame (Gst.Sample of I420 or NV12). From one thread at a time; live: returns at once."""
-        if self._wanted.is_idle:
+        if self._is_idle:
             return
         buffer, caps = sample.get_buffer(), self._caps.fixed(sample.get_caps())
         pts_ns = None if buffer.pts == Gst.CLOCK_TIME_NONE else buffer.pts
@@ -146,6 +142,14 @@ class VideoOutput:
         """
         self._drawing.finish()
         self._undo.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether a frame that came now would be drawn for nobody."""
+        wanted, encoding = self._wanted, self._encoding
+        if wanted.is_empty or wanted.display or (encoding is not None and encoding.is_wanted):
+            return False
+        return wanted.viewers is None or not wanted.viewers.want_a_frame
 
     @property
     def _encoding(self) -> _Encoding | None:

@@ -29,10 +29,11 @@ from stream.gst.faults import (  # noqa: E402
     GstError,
     fault_from_error,
 )
-from stream.gst.heap import give_back  # noqa: E402
+from stream.gst.heap import give_back, keep_few_arenas  # noqa: E402
 from stream.gst.launch import Launch  # noqa: E402
 
 Gst.init(None)
+keep_few_arenas()
 
 MAX_IN_DECODER = 64
 """Pictures a decoder may hold before we stop asking when they went in."""

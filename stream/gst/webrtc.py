@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 ELEMENTS = ("webrtcbin", "nicesink", "dtlssrtpenc", "srtpenc", "rtph264pay", "h264parse")
 ADVICE = "this machine has no WebRTC: watch by MJPEG, or sudo apt install gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0"
 MOST_PEERS = 16
+LOOK_S = 5.0
+"""How often it is asked whether a viewer still may watch."""
 MAX_WAITING = 10
 """Access units that may wait for a viewer before it is skipped to the next key frame."""
 CONNECTS_WITHIN_S = 20.0
@@ -83,8 +85,13 @@ def h264_payload(offer_sdp: str) -> int:
 
 
 def without_candidates(offer_sdp: str) -> str:
-    """Addresses that a viewer names are not called: it calls us, and is answered where it calls from."""
-    return "".join(line for line in offer_sdp.splitlines(keepends=True) if not line.startswith("a=candidate"))
+    """Addresses that a viewer names are not called: it calls us, and is answered where it calls from.
+
+    As GStreamer spells it: its reader takes blanks before a line and within one, behind which a candidate could hide.
+    Raises OutputError for what is no SDP.
+    """
+    lines = str(_message(offer_sdp).as_text()).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("a=candidate"))
 
 
 class PeerFeed:
@@ -109,12 +116,15 @@ class PeerFeed:
     def peers(self) -> int:
         return len(self._peers)
 
-    def answer(self, offer_sdp: str, timeout_s: float) -> str:
-        """SDP answer with its candidates. Raises OutputError when there can be none."""
+    def answer(self, offer_sdp: str, timeout_s: float, may_watch: Callable[[], bool] = lambda: True) -> str:
+        """SDP answer with its candidates. Raises OutputError when there can be none.
+
+        ``may_watch`` is asked now and then, on the encoder's thread; the viewer goes when it says no.
+        """
         payload = h264_payload(offer_sdp)
         if len(self._peers) >= MOST_PEERS:
             raise OutputError(f"{MOST_PEERS} viewers watch {self._name} by WebRTC already: watch by MJPEG")
-        peer = _Peer(payload, self._local_address, self._leave, self._want_key)
+        peer = _Peer(payload, self._local_address, self._leave, self._want_key, may_watch)
         try:
             answer = peer.answer(offer_sdp, timeout_s)
             self._join(peer)
@@ -149,6 +159,11 @@ class PeerFeed:
             if self._is_closed:
                 raise OutputError(f"{self._name} is watched no more")
             self._peers = (*self._peers, peer)
+            failed = self._branch if self._branch is not None and self._branch.has_failed else None
+            if failed is not None:  # it is tried anew for whoever comes
+                self._branch = None
+        if failed is not None:
+            stop_aside(failed)
         self._want_key()
 
     def _leave(self, peer: _Peer) -> None:
@@ -211,11 +226,12 @@ class _Peer:
         local_address: str | None,
         on_gone: Callable[[_Peer], None],
         want_key: Callable[[], None],
+        may_watch: Callable[[], bool],
     ) -> None:
-        self._on_gone, self._want_key = on_gone, want_key
+        self._on_gone, self._want_key, self._may_watch = on_gone, want_key, may_watch
         self._lock = threading.Lock()
         self._is_gone = self._is_closed = self._has_key = False
-        self._heard_s = self._fed_s = 0.0
+        self._heard_s = self._fed_s = self._looked_s = 0.0
         self._gathered = threading.Event()
         self._pipeline = parsed(_launch(payload))
         self._pipeline.get_bus().set_flushing(True)  # nobody reads it
@@ -249,7 +265,8 @@ class _Peer:
 
     def push(self, buffer: Any, caps: Any) -> None:
         """One access unit, on the encoder's thread. Times are the viewer's own, on arrival."""
-        if self._is_gone or self._is_silent(time.monotonic()):
+        now_s = time.monotonic()
+        if self._is_gone or self._is_silent(now_s) or self._is_unwanted(now_s):
             return
         if self._feed.get_property("current-level-buffers") > MAX_WAITING:
             self._has_key = False
@@ -294,6 +311,15 @@ class _Peer:
             self._heard_s = now_s
         self._fed_s = now_s
         if now_s - self._heard_s <= SILENT_S:
+            return False
+        self._go()
+        return True
+
+    def _is_unwanted(self, now_s: float) -> bool:
+        if now_s - self._looked_s < LOOK_S:
+            return False
+        self._looked_s = now_s
+        if self._may_watch():
             return False
         self._go()
         return True
@@ -347,11 +373,17 @@ def _launch(payload: int) -> str:
 
 
 def _keep_to(rtc: Any, local_address: str | None) -> None:
-    """UDP only, and from one address if one is given: loopback is left out by libnice unless it is named."""
-    ice = _ice_of(rtc)
-    ice.get_property("agent").set_property("ice-tcp", False)
-    if local_address is not None:
-        ice.emit("add-local-ip-address", local_address)
+    """UDP only, and from one address if one is given: loopback is left out by libnice unless it is named.
+
+    Raises OutputError where this cannot be had: rather no video than one from another address.
+    """
+    try:
+        ice = _ice_of(rtc)
+        ice.get_property("agent").set_property("ice-tcp", False)
+        if local_address is not None:
+            ice.emit("add-local-ip-address", local_address)
+    except TypeError as error:  # gi's word for a property or a signal that is not there
+        raise OutputError("this GStreamer's WebRTC cannot be kept to one address: watch by MJPEG") from error
 
 
 def _ice_of(rtc: Any) -> Any:
@@ -367,7 +399,11 @@ def _ice_of(rtc: Any) -> Any:
 
 
 def _offer(sdp: str) -> Any:
-    result, message = GstSdp.SDPMessage.new_from_text(without_candidates(sdp))
+    return GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, _message(without_candidates(sdp)))
+
+
+def _message(sdp: str) -> Any:
+    result, message = GstSdp.SDPMessage.new_from_text(sdp)
     if result != GstSdp.SDPResult.OK:
         raise OutputError("the viewer's WebRTC offer is no SDP")
-    return GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, message)
+    return message

@@ -54,6 +54,8 @@ def right_bar(scene: Scene, now_ns: int, style: OverlayStyle) -> Bar:
     if scene.thinned_to > 1:
         cells.append(Cell(f"sampling 1/{scene.thinned_to}", warns=True))
     cells.append(_age(scene, now_ns, style))
+    if scene.detector_has_fallen_back:
+        cells.append(Cell("detector on its fallback", warns=True))
     made_by = _made_by(scene)
     return (*cells, made_by) if made_by.text else tuple(cells)
 

@@ -18,7 +18,7 @@ from stream.scheduling.plan import Priority
 class OverloadPolicy:
     """When to go down and up the ladder. Raises ValueError when the way back would lead into overload again."""
 
-    busy_above: float = 0.9
+    busy_above: float = 0.95
     """Share of the time that the thread may work before sampling is thinned out; 1: never."""
     busy_below: float = 0.45
     """Share under which it recovers: one rung at most doubles the work, so half the limit cannot flap."""

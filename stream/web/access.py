@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CSRF_COOKIE = "unmask_csrf"
 CSRF_HEADER = "X-CSRF-Token"
+TOLD_EVERY_S = 60.0
 LOGINS_AT_ONCE = 2
 """Each takes 64 MiB for a moment."""
 ROLE_KEY = "x-role"
@@ -69,6 +70,7 @@ class Access:
         self.sessions = Sessions(config.session_idle_s, config.session_most_s, clock)
         self._of_address = FailureLimit(TRIES_OF_AN_ADDRESS, TRIES_WITHIN_S, clock)
         self._of_user = FailureLimit(TRIES_OF_A_USER, TRIES_WITHIN_S, clock)
+        self._told = FailureLimit(1, TOLD_EVERY_S, clock)
         self._cookie = "__Host-unmask_session" if self._is_tls else "unmask_session"
 
     @property
@@ -96,12 +98,28 @@ class Access:
         """Raises Refusal when that is nobody, too little, or when another site may be asking in somebody's name."""
         caller = self.caller(request)
         if caller is None:
+            self._tell_of_token(request)
             raise Refusal(401, LOG_IN, {"WWW-Authenticate": "Bearer"})
         if caller.role < role:
             raise Refusal(403, f"this needs the role {role.word}: ask an admin, or log in as somebody who has it")
         if request.method not in SAFE and not caller.has_token:
             self._check_csrf(request, caller)
         return caller
+
+    def may_go_on(self, request: Request, role: Role) -> bool:
+        """Whether who made this request may still see what it began; it is in use as long as that is asked."""
+        try:
+            self.checked(request, role)
+        except Refusal:
+            return False
+        return True
+
+    def _tell_of_token(self, request: Request) -> None:
+        """A token that is nobody's, once a minute for each address: a client may try an old one for ever."""
+        address = request.client.host if request.client is not None else ""
+        if "authorization" in request.headers and self._told.wait_s(address_key(address)) == 0:
+            self._told.tried(address_key(address))
+            log.warning("a token from %s is nobody's", address)
 
     def _check_csrf(self, request: Request, caller: Caller) -> None:
         cookie, header = request.cookies.get(CSRF_COOKIE, ""), request.headers.get(CSRF_HEADER, "")

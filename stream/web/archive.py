@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.alerts.alert import Alert, AlertKind, AlertState, Severity
+from stream.evidence.folders import MANIFEST, TIMELINE
 from stream.types import StreamName, TrackId
 from stream.web.ports import Evidence, EvidenceFile
 
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 KEPT = 5000
 """Alerts in memory; the oldest are forgotten first."""
-MANIFEST, TIMELINE = "manifest.json", "timeline.json"
 JSON_MOST_BYTES = 8 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 """Of a folder or a file: one step of a path, neither hidden nor ``..``."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from stream.web.access import Access, Refusal
+from stream.web.access import Access
 from stream.web.guard import refuse
 from stream.web.users import Role
 
@@ -97,10 +97,6 @@ class EndlessAnswer(Response):
 
     async def _while_allowed(self, scope: anyio.CancelScope) -> None:
         access: Access = self._request.app.state.access
-        while True:
+        while access.may_go_on(self._request, self._role):
             await anyio.sleep(LOOK_S)
-            try:
-                access.checked(self._request, self._role)
-            except Refusal:
-                scope.cancel()
-                return
+        scope.cancel()

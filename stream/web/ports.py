@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +29,10 @@ class LiveVideo(Protocol):
     def has_webrtc(self) -> bool:
         """Whether this machine has GStreamer's WebRTC."""
 
-    def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float) -> str:
+    def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float, may_watch: Callable[[], bool]) -> str:
         """SDP answer, with its candidates, to a viewer's offer; the viewer's pipeline goes when its peer does.
+
+        It goes as well some seconds after ``may_watch`` says no, which is asked on any thread and answers at once.
 
         Raises KeyError when there is no such stream, and OutputError (one line) when no answer can be made.
         """

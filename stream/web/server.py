@@ -7,14 +7,17 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from stream.config_section import is_loopback
+from stream.config_web import is_everywhere
 from stream.errors import OutputError
+from stream.web.sessions import address_key
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ UNSENT_MS = 30_000
 HEAD_MOST_BYTES = 16 * 1024
 STOP_WITHIN_S = 2
 LONGEST_STOP_S = 10.0
+CLOSED = -1
+"""The descriptor of a socket that has none any more."""
 
 
 class WebServer:
@@ -44,7 +49,9 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        """Where this machine is asked by its name, if it listens everywhere."""
+        name = socket.gethostname() if is_everywhere(self._host) else self._host
+        host = f"[{name}]" if ":" in name else name
         return f"{'https' if self._tls is not None else 'http'}://{host}:{self.port}/"
 
     def start(
@@ -62,7 +69,6 @@ class WebServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MOST,
             timeout_keep_alive=KEPT_ALIVE_S,
             timeout_graceful_shutdown=STOP_WITHIN_S,
             h11_max_incomplete_event_size=HEAD_MOST_BYTES,
@@ -117,8 +123,6 @@ class _HurriedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self._hurry()
-        if self._is_one_too_many():
-            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -145,13 +149,31 @@ class _HurriedProtocol(H11Protocol):
         if not self.transport.is_closing():
             self.transport.abort()
 
-    def _is_one_too_many(self) -> bool:
-        address = self.client[0] if self.client is not None else ""
-        if address in ("127.0.0.1", "::1"):
-            return False
-        others: Any = self.connections
-        same = sum(1 for other in others if other.client is not None and other.client[0] == address)
-        return same > CONNECTIONS_OF_AN_ADDRESS
+
+class _Listener(socket.socket):
+    """Hangs up on who is one too many before anything is spent on him: descriptors are the cameras', too."""
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self._accepted: list[tuple[str, socket.socket]] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Raises BlockingIOError when there is nobody, or nobody who is let in."""
+        connection, address = super().accept()
+        self._accepted = [(key, other) for key, other in self._accepted if other.fileno() != CLOSED]
+        key = address_key(str(address[0]))
+        if is_one_too_many(key, [other for other, _ in self._accepted]):
+            connection.close()
+            raise BlockingIOError
+        self._accepted.append((key, connection))
+        return connection, address
+
+
+def is_one_too_many(address: str, connected: Sequence[str]) -> bool:
+    """Whether another connection from there is not wanted; ``connected``: where those that there are come from."""
+    if len(connected) >= CONNECTIONS_MOST:
+        return True
+    return not is_loopback(address) and connected.count(address) >= CONNECTIONS_OF_AN_ADDRESS
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -159,7 +181,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family, kind, number, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        opened = socket.socket(family, kind, number)
+        opened = _Listener(family, kind, number)
     except (OSError, UnicodeError) as error:
         raise OutputError(
             f"cannot serve the page on {host} ({_reason(error)}): give an address of this machine"

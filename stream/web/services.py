@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +49,31 @@ class WebServices:
     """The folder that alerts' evidence lies in, on the disk whose space is shown."""
 
 
-def engine_facts(parts: Parts, facts: StreamFacts, change: RuntimeChange | None) -> tuple[EngineFacts, ...]:
-    """What runs now. ``change``: the newest of the model's runtime, if there was one."""
+def engine_facts(parts: Parts, facts: StreamFacts, changes: Mapping[str, RuntimeChange]) -> tuple[EngineFacts, ...]:
+    """What runs now. ``changes``: the newest of each network's runtime, by its name, where there was one."""
     model, detector = parts.model, parts.detector
-    name = model.spec.name
-    precision, why = (model.precision, model.why) if change is None else (change.precision, change.detail)
-    return (
-        EngineFacts("detect", detector.name, detector.backend_name, "fp32", "", detector.name in facts.fallen_back),
-        EngineFacts("score", name, parts.scorer.backend_name, precision, why, name in facts.fallen_back),
+    began = {
+        detector.name: ("detect", detector.backend_name, "fp32", ""),
+        model.spec.name: ("score", parts.scorer.backend_name, model.precision, model.why),
+    }
+    return tuple(
+        _engine(name, *told, change=changes.get(name), has_fallen_back=name in facts.fallen_back)
+        for name, told in began.items()
     )
+
+
+def _engine(
+    name: str,
+    stage: str,
+    backend: str,
+    precision: str,
+    why: str,
+    *,
+    change: RuntimeChange | None,
+    has_fallen_back: bool,
+) -> EngineFacts:
+    now = (precision, why) if change is None else (change.precision, change.detail)
+    return EngineFacts(stage, name, backend, *now, has_fallen_back)
 
 
 def tell_streams(readiness: Readiness, streams: Sequence[StreamStatus]) -> None:

@@ -58,9 +58,9 @@ class SourceGuard:
 
     def _addresses(self, host: str) -> list[IpAddress]:
         if _is_address(host):
-            return [ipaddress.ip_address(host)]
+            return [_address(host)]
         try:
-            found = [ipaddress.ip_address(address.partition("%")[0]) for address in self.resolve(host)]
+            found = [_address(address) for address in self.resolve(host)]
         except (OSError, UnicodeError):
             found = []
         if not found:
@@ -79,12 +79,28 @@ class SourceGuard:
 
 
 def with_user_info(source: str, user: str | None, password: str | None) -> str:
-    """The URL with this user and password in place of its own; neither can end the host's part before its time."""
-    parts = urlsplit(source)
+    """The URL with this user and password in place of its own; neither can end the host's part before its time.
+
+    None keeps the URL's own.
+    """
     if user is None and password is None:
         return source
-    secret = f"{quote(user or '', safe='')}:{quote(password or '', safe='')}"
-    return parts._replace(netloc=f"{secret}@{parts.netloc.rpartition('@')[2]}").geturl()
+    parts = urlsplit(source)
+    front, _, place = parts.netloc.rpartition("@")
+    own_user, _, own_password = front.partition(":")
+    secret = f"{_quoted(user, own_user)}:{_quoted(password, own_password)}"
+    return parts._replace(netloc=f"{secret}@{place}").geturl()
+
+
+def with_user_info_of(source: str, before: str) -> str:
+    """The URL with the other one's user and password, as they stand there, unless it has its own."""
+    front, at, _ = urlsplit(before).netloc.rpartition("@")
+    parts = urlsplit(source)
+    return source if "@" in parts.netloc else parts._replace(netloc=f"{front}{at}{parts.netloc}").geturl()
+
+
+def _quoted(text: str | None, otherwise: str) -> str:
+    return otherwise if text is None else quote(text, safe="")
 
 
 def host_of(source: str) -> tuple[str, str | None, int | None]:
@@ -119,9 +135,14 @@ def _inner(address: IpAddress) -> IpAddress:
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
 
 
+def _address(text: str) -> IpAddress:
+    """Without its zone: with one an address equals no other, though it leads to the same place."""
+    return ipaddress.ip_address(text.partition("%")[0])
+
+
 def _is_address(host: str) -> bool:
     try:
-        ipaddress.ip_address(host)
+        _address(host)
     except ValueError:
         return False
     return True

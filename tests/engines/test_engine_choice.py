@@ -218,3 +218,15 @@ def test_times_of_another_machine_do_not_beat_an_engine_built_here(
     for folder in found[1:-1]:
         (folder / MANIFEST_FILE).unlink()
     assert open_fastest(graph, root=root).why.endswith("when it was built on NVIDIA H200 sm_90 with 10.7.0")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted", "is_chosen"),
+    [((), "320x320", True), (("size=320x320",), "320x320", True), (("size=320x320",), "640x640", False)],
+)
+@pytest.mark.usefixtures("on_an_a10")
+def test_an_engine_of_one_picture_size_is_for_that_size(
+    options: tuple[str, ...], wanted: str, is_chosen: bool, graph: Graph, tmp_path: Path
+) -> None:
+    plan_of(graph, tmp_path / "built", "10.7.0", A10, 1.0, *options)
+    assert bool(engines_here(replace(graph, size=wanted), tmp_path / "built")) is is_chosen

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from engines.catalog import open_model  # noqa: E402
 from engines.checkpoints.keras_file import read_keras  # noqa: E402

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -50,6 +52,14 @@ def config(tmp_path: Path, *sources: str, **changes: object) -> AppConfig:
         **changes,
     }
     return AppConfig.model_validate(values)
+
+
+def test_a_plain_watch_imports_nothing_for_page_alerts_and_evidence() -> None:
+    """Their packages take time and memory, and may be missing."""
+    unwanted = ("fastapi", "uvicorn", "argon2", "paho", "cryptography", "stream.evidence.chain", "stream.web.open")
+    code = f"import sys, stream.app; print([name for name in {unwanted!r} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
 
 
 def frames_in(video: Path) -> int:

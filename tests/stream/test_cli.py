@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stream.cli import main
+from stream.cli import _log_handler, main
 from stream.errors import MissingPartError, ModelError, OutputError, SourceError, UnmaskError, UsageError
 
 
@@ -45,6 +47,29 @@ def test_help_loads_neither_gstreamer_nor_a_runtime() -> None:
     check = "print([name for name in ('gi', 'onnxruntime', 'cv2', 'torch') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+class _Stderr(io.StringIO):
+    """Standard error, of a terminal or not."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_log_stays_above_a_live_table_and_in_the_file_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    first, now = _Stderr(is_terminal=is_terminal), _Stderr(is_terminal=True)
+    monkeypatch.setattr(sys, "stderr", first)
+    handler = _log_handler()
+    monkeypatch.setattr(sys, "stderr", now)  # as a live table does
+    handler.handle(logging.makeLogRecord({"msg": "alert firing"}))
+    assert (first.getvalue(), now.getvalue()) == (("", "alert firing\n") if is_terminal else ("alert firing\n", ""))
 
 
 @pytest.mark.parametrize(

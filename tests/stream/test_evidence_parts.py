@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,20 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.stream.sources.video_parts import PATIENCE_S, need_gst
 
 need_gst()
 
-from engines.catalog import LoadedModel  # noqa: E402
+from engines.catalog import SPEC_FILE, LoadedModel, model_folder, models_here  # noqa: E402
+from engines.spec import load_spec  # noqa: E402
 from stream.alerts.alert import Alert, AlertKind, AlertState, Severity  # noqa: E402
 from stream.app import Started, watch  # noqa: E402
+from stream.cli import main  # noqa: E402
 from stream.config import AppConfig, MetricsConfig, StreamConfig  # noqa: E402
 from stream.errors import OutputError  # noqa: E402
-from stream.evidence_parts import config_sha256  # noqa: E402
+from stream.evidence.folders import kept  # noqa: E402
+from stream.evidence.heatmap import TimedCrop, occlusion_map  # noqa: E402
+from stream.evidence.verify import verify  # noqa: E402
+from stream.evidence_parts import config_sha256, facts_of, own_scorer  # noqa: E402
 from stream.gst.camera import RtspCamera  # noqa: E402
-from stream.parts import Parts  # noqa: E402
+from stream.parts import Parts, open_parts  # noqa: E402
 from stream.scoring.scorer import ModelScorer  # noqa: E402
 from stream.types import FaceBox, Frame, StreamName, TrackId, Verdict  # noqa: E402
 from tests.fakes import FixedDetector, MemorySink, backbone_of, head_of, spec_of  # noqa: E402
@@ -45,6 +52,10 @@ def parts() -> Parts:
     return Parts(LoadedModel(spec, backbone, head), FixedDetector(two_faces), ModelScorer(backbone, head, spec))
 
 
+def key_of(root: Path) -> Path:
+    return root.with_name(f"{root.name}-key") / "log.pem"
+
+
 def config(root: Path, source: str, **evidence: object) -> AppConfig:
     values = {
         "streams": [StreamConfig(source=source, name="lobby")],
@@ -52,7 +63,8 @@ def config(root: Path, source: str, **evidence: object) -> AppConfig:
         "metrics": MetricsConfig(port=0),
         "quality": {"min_sharpness": 0.0, "min_brightness": 0.0},
         "duration_s": PATIENCE_S,
-        "evidence": {"folder": root, "before_s": BEFORE_S, "after_s": AFTER_S, **evidence},
+        "evidence": {"folder": root, "key": key_of(root), "before_s": BEFORE_S, "after_s": AFTER_S, **evidence},
+        "canary": {"enabled": False},
     }
     return AppConfig.model_validate(values)
 
@@ -185,6 +197,88 @@ def test_a_camera_that_was_lost_still_gives_a_clip(tmp_path: Path) -> None:
     assert manifest["clip"]["ended_at"] < manifest["alert"]["began_at"]
 
 
+def test_a_rule_that_fires_leaves_evidence_of_its_face(tmp_path: Path) -> None:
+    root, stop = tmp_path / "kept", threading.Event()
+
+    def await_evidence(_: Started) -> None:
+        def look() -> None:
+            while not kept(root):
+                time.sleep(0.05)
+            stop.set()
+
+        threading.Thread(target=look, daemon=True).start()
+
+    with RtspCamera(None) as camera:
+        rules = {"rules": [{"name": "fake-face", "kind": "fake", "for_s": 0.4}]}
+        asked = AppConfig.model_validate({**config(root, camera.url).model_dump(), "alerts": rules})
+        watch(asked, parts=parts(), stop=stop, on_started=await_evidence)
+    [found] = kept(root)
+    folder = root / found.name
+    manifest = manifest_of(folder)
+    assert (manifest["alert"]["rule"], manifest["alert"]["stream"]) == ("fake-face", "lobby")
+    assert manifest["alert"]["evidence"] == folder.name
+    assert {"snapshot", "face", "clip"} <= {file["kind"] for file in manifest["files"]}
+    report = verify(root)
+    assert (report.is_intact, report.evidence_folders, report.purged) == (True, 1, 0)
+    file = tmp_path / "unmask.yaml"
+    file.write_text(f"evidence: {{folder: {root}, key: {key_of(root)}}}\n")
+    assert main(["purge", "--stream", "lobby", "--config", str(file)]) == 0
+    report = verify(root)
+    assert (report.is_intact, report.evidence_folders, report.purged) == (True, 0, 1)
+
+
+def test_of_a_stream_that_was_removed_nothing_is_left_to_keep(tmp_path: Path) -> None:
+    stop, names, sink = threading.Event(), list[str | None](), MemorySink()
+
+    def act(started: Started) -> None:
+        while not any(scene.faces for scene in list(sink.scenes)):
+            time.sleep(0.05)
+        started.streams.remove("lobby")
+        assert started.evidence is not None
+        names.append(started.evidence.take(alert_of()))
+        stop.set()
+
+    def on_started(started: Started) -> None:
+        threading.Thread(target=act, args=(started,), daemon=True).start()
+
+    watch(config(tmp_path, "test"), parts=parts(), sinks=[sink], stop=stop, on_started=on_started)
+    assert [file["kind"] for file in manifest_of(tmp_path / str(names[0]))["files"]] == ["timeline"]
+
+
+@pytest.mark.parametrize("name", models_here())
+def test_every_model_that_is_here_has_heat_maps_of_its_own(name: str) -> None:
+    folder = model_folder(name)
+    spec = load_spec(folder / SPEC_FILE)
+    crop = np.random.default_rng(0).integers(0, 256, (spec.pixels.size, spec.pixels.size, 3)).astype(np.uint8)
+    with own_scorer(folder, spec) as scorer:
+        heat = occlusion_map(scorer, [TimedCrop(0, crop)])
+    assert np.isfinite(heat.drops).all()
+    assert np.ptp(heat.drops) > 0
+
+
+def test_the_manifest_names_the_model_by_the_hashes_of_its_files() -> None:
+    asked = AppConfig()
+    opened = open_parts(asked)
+    folder = model_folder("lite0-gru")
+    try:
+        model = facts_of(asked, opened, folder, opened.scorer.backend_name)["model"]
+    finally:
+        opened.close()
+    assert model["name"] == "lite0-gru"
+    assert model["spec_sha256"] == hashlib.sha256((folder / SPEC_FILE).read_bytes()).hexdigest()
+    for file, digest in model["graphs"].items():
+        assert digest == hashlib.sha256((folder / file).read_bytes()).hexdigest()
+
+
+def test_a_configurations_hash_changes_with_it_and_knows_no_secrets() -> None:
+    def digest(source: str, **changes: object) -> str:
+        return config_sha256(AppConfig.model_validate({"streams": [{"source": source}], **changes}))
+
+    assert digest("rtsp://u:one@cam/a") == digest("rtsp://u:two@cam/a")
+    assert digest("rtsp://cam/a") != digest("rtsp://cam/b")
+    assert digest("test") != digest("test", evidence={"keep_days": 7})
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     started: list[Started] = []
     asked = config(tmp_path, "test").model_copy(update={"evidence": AppConfig().evidence, "duration_s": 0.5})
@@ -195,5 +289,5 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_stops_the_start_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"evidence cannot be kept in .*: name another evidence\.folder"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
         watch(config(tmp_path / "file", "test"), parts=parts())

@@ -11,14 +11,15 @@ import pytest
 from engines.cuda.host import HostKernels
 from engines.cuda.preprocessor import GpuPreprocessor
 from engines.errors import InferenceError
-from engines.preprocess import FaceView, Planes, Square, crop_grey, crop_planes
+from engines.preprocess import Bytes, FaceView, Planes, Square, crop_grey, crop_planes
 from stream.faces.quality import QualityLimits, quality_reason
 from stream.faces.tracker import open_tracker
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
+from stream.ports import Witness
 from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
-from stream.types import FaceBox, Frame, Scene, StreamName
+from stream.types import FaceBox, Frame, Scene, StreamName, TrackId
 from tests.engines.cuda.fake_gpu import DeviceScripted, FakeGpu
 from tests.engines.cuda.pictures import KINDS, noise_planes
 from tests.fakes import SIZE, FixedDetector, ListObserver, backbone_of, frame_of, head_of, spec_of
@@ -35,9 +36,11 @@ def mean_logit(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (features.sum(-1) * mask).sum(-1) / mask.sum(-1)
 
 
-def analyzer_of(scorer: ModelScorer, observer: ListObserver, faces: tuple[FaceBox, ...] = FACES) -> Analyzer:
+def analyzer_of(
+    scorer: ModelScorer, observer: ListObserver, faces: tuple[FaceBox, ...] = FACES, witness: Witness | None = None
+) -> Analyzer:
     detector, facts, quality = FixedDetector(lambda _: faces), StreamFacts(), QualityLimits()
-    return Analyzer(detector, scorer, observer, facts, detect_period_s=0.1, quality=quality)
+    return Analyzer(detector, scorer, observer, facts, detect_period_s=0.1, quality=quality, witness=witness)
 
 
 def scorer_on(gpu: FakeGpu | None) -> ModelScorer:
@@ -96,6 +99,27 @@ def test_scores_are_the_processors(kernels: HostKernels, mapped: bool) -> None:
     pairs = [(one, two) for one, two in zip(here, there, strict=True) if one is not None and two is not None]
     assert max(abs(one - two) for one, two in pairs) < 0.01
     assert np.std([one for one, _ in pairs]) > 0.04, "a score that never moves proves nothing"
+
+
+class Shapes:
+    """A witness that remembers what its crops are like."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[int, ...]] = set()
+
+    def face_embedded(self, stream: StreamName, track_id: TrackId, pts_ns: int, crop: Bytes) -> None:  # noqa: ARG002
+        self.seen.add(crop.shape)
+
+    def frame_analysed(self, frame: Frame, scene: Scene) -> None: ...
+
+
+def test_a_witness_is_shown_colours_though_the_gpu_cuts_what_the_model_sees(kernels: HostKernels) -> None:
+    witness, scorer = Shapes(), scorer_on(FakeGpu(kernels))
+    analyzer = analyzer_of(scorer, ListObserver(), witness=witness)
+    stream = StreamAnalysis(StreamName("one"), open_tracker(lost_after_s=1.0), TrackBook(scorer.spec))
+    for pts_s, planes in pictures(1):
+        analyzer.step([(stream, lent(pts_s, planes[0], "one"))])
+    assert witness.seen == {(SIZE, SIZE, 3)}
 
 
 def test_all_due_faces_of_all_streams_are_one_launch_and_each_frame_goes_up_once(kernels: HostKernels) -> None:

@@ -194,6 +194,29 @@ def test_frames_that_a_step_has_left_are_let_go_before_the_next(kernels: HostKer
     assert (taker.preprocessor, gpu.is_open) == (None, False)
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["between two steps", "within one"])
+def test_a_gpu_that_is_lost_costs_a_step_at_most_and_the_cpu_goes_on(
+    house: House, within: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Were it asked for ever, its backbone would never be asked again, and never fall back."""
+
+    def lose() -> None:
+        house.gpus[0].fails = engine.fails = True
+
+    engine = house.engine()
+    house.brings(engine)
+    house.step()
+    if within:
+        house.faces = lose
+        with pytest.raises(InferenceError, match="out of sorts"):
+            house.step()
+    else:
+        lose()
+    assert house.step()
+    assert not house.scorer.cuts_faces
+    assert "frames are prepared on the CPU from now on: CUDA failed: out of sorts" in caplog.text
+
+
 def test_a_gpu_that_is_lost_hinders_no_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost() -> None:
         raise InferenceError("CUDA failed: out of sorts; check nvidia-smi")

@@ -119,6 +119,10 @@ def test_streams_come_change_and_go_while_another_misses_no_frame(asked: AppConf
         run.plays("test")
         added = run.streams.add(snow(save=tmp_path / "first.mp4"))
         assert (added.name, added.source, added.last_error) == ("snow", "test:snow", None)
+        assert (run.streams.described("snow"), run.streams.described("none")) == (
+            snow(save=tmp_path / "first.mp4"),
+            None,
+        )
         run.plays("test", "snow")
         run.streams.change(snow(save=tmp_path / "second.mp4", priority="low"))
         run.plays("test", "snow")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from engines.runtime.ports import Array, Backend
 from engines.runtime.swappable import RuntimeChange
 from stream.config import AnalysisConfig, AppConfig, ModelConfig, ScoringConfig, StreamConfig
 from stream.errors import ModelError, UsageError
-from stream.parts import hot_start, open_parts, plan_of, scheduling_policy
+from stream.faces.network import NetworkDetector
+from stream.faces.open import open_detector
+from stream.parts import build_analysis, hot_start, open_parts, plan_of, scheduling_policy
 from stream.scheduling.plan import Limits, Priority, StreamPlan
-from tests.fakes import spec_of
+from stream.types import StreamName, TrackId
+from tests.fakes import frame_of, spec_of
 
 
 def test_a_stream_s_plan_is_what_it_asks_for() -> None:
@@ -33,10 +37,12 @@ def test_windows_too_sparse_for_the_model_are_one_line_that_says_what_goes() -> 
 
 
 def test_what_streams_share_follows_the_configuration() -> None:
-    analysis = AnalysisConfig(batch_window_ms=3, max_batch=8, max_detections=2, busy_above=0.8, calm_every=3)
+    analysis = AnalysisConfig(batch_window_ms=3, max_batch=8, max_detections=2, busy_above=0.9, calm_every=3)
     policy = scheduling_policy(AppConfig(analysis=analysis), spec_of())
     assert (policy.limits, policy.batch_window_ns) == (Limits(8, 2), 3_000_000)
-    assert (policy.overload.busy_above, policy.overload.busy_below, policy.calm.every) == (0.8, 0.4, 3)
+    overload = policy.overload
+    assert (overload.busy_above, overload.busy_below, overload.clear_below) == pytest.approx((0.9, 0.45, 0.3))
+    assert policy.calm.every == 3
 
 
 @pytest.mark.parametrize("real_at", [0.35, 0.1, 0.0])
@@ -46,6 +52,17 @@ def test_a_calm_face_lies_well_below_what_is_called_real(real_at: float) -> None
 
 
 LITE = AppConfig(model=ModelConfig(name="lite0-gru", threads=1))
+
+
+def test_a_watch_keeps_nothing_of_faces_that_are_gone_and_a_scored_file_all() -> None:
+    """A summary holds up to 13 minutes of scores, and a watch never ends."""
+    with closing(open_parts(LITE)) as parts:
+        name = StreamName("door")
+        books = [build_analysis(LITE, parts, name, keep_all=keeps_all).book for keeps_all in (False, True)]
+    for book in books:
+        book.due([TrackId(1), TrackId(2)], 0)
+        book.begin_segment()
+    assert [len(book.summaries()) for book in books] == [0, 2]
 
 
 class Failing:
@@ -82,6 +99,23 @@ def test_a_runtime_that_fails_while_it_runs_is_replaced_by_the_graph_on_the_cpu(
         ("lite0-gru", "tensorrt", "onnxruntime-cpu", "failed")
     ]
     assert "the device is lost" in caplog.text
+    parts.close()
+
+
+def test_a_detector_that_fails_while_it_runs_is_replaced_by_its_graph_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def opened(name: str, *, wrap: Callable[[Backend], Backend], **options: Any) -> NetworkDetector:
+        return open_detector(name, wrap=lambda backend: wrap(cast("Backend", Failing(backend))), **options)
+
+    monkeypatch.setattr("stream.parts.open_detector", opened)
+    told: list[RuntimeChange] = []
+    parts = open_parts(LITE, on_change=told.append)
+    assert parts.detector.detect(frame_of(0.0)) == ()
+    assert parts.detector.backend_name == "onnxruntime-cpu"
+    assert [(change.model, change.graph, change.after, change.reason) for change in told] == [
+        ("centerface", "centerface.onnx", "onnxruntime-cpu", "failed")
+    ]
     parts.close()
 
 

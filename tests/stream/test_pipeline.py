@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from engines.errors import InferenceError
+from engines.preprocess import Bytes
 from stream.faces.quality import QualityLimits
 from stream.faces.tracker import open_tracker
 from stream.observers import StreamFacts
 from stream.pipeline import Analyzer, StreamAnalysis
+from stream.ports import Witness
 from stream.scheduling.overload import OverloadPolicy
 from stream.scheduling.plan import CalmPolicy, Limits, StreamPlan
 from stream.scheduling.scheduler import SchedulingPolicy
 from stream.scoring.scorer import ModelScorer
 from stream.scoring.track_book import TrackBook
-from stream.types import FaceBox, Frame, QualityReason, Scene, StreamName, Verdict
+from stream.types import FaceBox, Frame, QualityReason, Scene, StreamName, TrackId, Verdict
 from tests.fakes import FixedDetector, ListObserver, backbone_of, frame_of, head_of, planes_of, spec_of
 
 FACE = FaceBox((80.0, 60.0, 180.0, 160.0), 0.99)
@@ -32,6 +34,7 @@ class House:
         faces: object = (FACE,),
         detect_hz: float = 10.0,
         scheduling: SchedulingPolicy | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.observer = ListObserver()
         self.facts = StreamFacts()
@@ -46,6 +49,7 @@ class House:
             detect_period_s=1 / detect_hz,
             quality=QualityLimits(),
             scheduling=scheduling,
+            witness=witness,
         )
 
     def stream(self, name: str = "cam", plan: StreamPlan | None = None) -> StreamAnalysis:
@@ -69,6 +73,30 @@ def test_a_new_face_warms_up_and_then_gets_the_models_verdict() -> None:
     assert shown[0] is Verdict.WARMING_UP
     assert shown[-1] is Verdict.FAKE
     assert scenes[-1].faces[0].fake_probability == pytest.approx(0.982, abs=0.01)
+
+
+class Onlooker:
+    """A witness that writes everything down."""
+
+    def __init__(self) -> None:
+        self.crops: list[tuple[int, tuple[int, ...]]] = []
+        self.frames: list[tuple[int, Scene]] = []
+
+    def face_embedded(self, stream: StreamName, track_id: TrackId, pts_ns: int, crop: Bytes) -> None:  # noqa: ARG002
+        self.crops.append((pts_ns, crop.shape))
+
+    def frame_analysed(self, frame: Frame, scene: Scene) -> None:
+        self.frames.append((frame.pts_ns, scene))
+
+
+def test_a_witness_sees_each_crop_that_is_embedded_and_each_frame_with_its_scene() -> None:
+    onlooker = Onlooker()
+    house = House(witness=onlooker)
+    scenes = house.play(house.stream(), 2.0)
+    assert onlooker.frames == [(scene.pts_ns, scene) for scene in scenes]
+    assert len(onlooker.crops) == house.backbone.calls > 5
+    assert {shape for _, shape in onlooker.crops} == {(house.spec.pixels.size, house.spec.pixels.size, 3)}
+    assert {pts_ns for pts_ns, _ in onlooker.crops} <= {scene.pts_ns for scene in scenes}
 
 
 def test_without_enough_samples_there_is_no_number() -> None:

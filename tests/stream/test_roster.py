@@ -113,8 +113,9 @@ def test_a_stream_comes_and_goes_while_another_loses_nothing() -> None:
     last = sink.of("comes")[-1]
     assert (last.state, last.faces, last.is_last) == (StreamState.ENDED, (), True)
     times = [scene.pts_ns for scene in sink.of("stays")]
-    assert len(times) == stays.source.reads  # type: ignore[attr-defined]
-    assert {late - early for early, late in pairwise(times)} == {100_000_000}
+    slot_ns = 200_000_000  # of the model's window: a steady picture is looked at no more often
+    assert {late - early for early, late in pairwise(times)} == {100_000_000, slot_ns}
+    assert times[-1] > stays.source.reads * 100_000_000 - slot_ns  # type: ignore[attr-defined]
 
 
 def test_the_place_of_one_that_left_is_free_for_the_next() -> None:

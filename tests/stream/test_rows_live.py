@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
-torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from engines.catalog import CATALOG, open_model  # noqa: E402
 from engines.checkpoints.own import TrainedModel, fresh_model  # noqa: E402

@@ -39,6 +39,12 @@ def test_without_a_scored_face_there_is_no_number(tracks: tuple[TrackSummary, ..
     assert report_lines(found) == ["a.mp4: no face scored"]
 
 
+def test_a_face_s_line_says_where_it_was_most_suspicious() -> None:
+    face = TrackSummary(TrackId(1), 0.0, 9.0, 3, 0.4, Verdict.UNSURE, ((1.0, 0.1), (6.25, 0.93), (8.0, 0.2)))
+    lines = report_lines(summary_of("a.mp4", (face,)))
+    assert lines[1] == "  face 1: unsure, fake probability 0.40, 0.0-9.0 s, 3 windows, highest 0.93 at 6.2 s"
+
+
 def test_a_clip_is_scored_from_its_first_face_to_its_last(clip: Path) -> None:  # noqa: F811
     told: list[tuple[float, float | None]] = []
     found = score_file(clip, ANY_PICTURE, parts(4.0), on_progress=lambda *done: told.append(done))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from engines.catalog import open_model
 from stream.cli import main

@@ -55,6 +55,16 @@ def test_a_watch_logs_what_ran_from_start_to_stop(tmp_path: Path) -> None:
     assert start["config_sha256"] == config_sha256(asked)
 
 
+def test_only_its_owner_can_read_what_a_watch_keeps(tmp_path: Path) -> None:
+    """The log opens its folder before the evidence does, and makes the one above it."""
+    asked = config(tmp_path, "test", evidence=evidence_in(tmp_path), duration_s=0.5)
+    watch(asked, parts=parts())
+    kept = [tmp_path / "evidence", *(tmp_path / "evidence").rglob("*")]
+    assert len(kept) > 4
+    for path in kept:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_nothing_is_kept_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     said: list[Started] = []

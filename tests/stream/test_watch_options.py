@@ -49,6 +49,17 @@ def test_options_win_over_the_file_and_leave_the_rest(file: str) -> None:
     assert config.detector.rate_hz == 5
 
 
+@pytest.mark.parametrize("command", [["watch", "test"], ["score", "clip.mp4"]])
+def test_what_runs_the_model_may_be_named(command: list[str]) -> None:
+    def config(*words: str) -> AppConfig:
+        return (watch_config if command[0] == "watch" else score_config)(_parser().parse_args([*command, *words]))
+
+    assert config().model.backend == "auto"
+    assert config("--backend", "openvino-cpu").model.backend == "openvino-cpu"
+    with pytest.raises(UsageError, match=r"model\.backend: Input should be 'auto', 'tensorrt', "):
+        config("--backend", "nix")
+
+
 def test_sources_on_the_command_line_replace_the_files(file: str) -> None:
     assert [stream.source for stream in watch("--config", file, "webcam").streams] == ["webcam"]
 

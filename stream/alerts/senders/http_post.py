@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -41,7 +40,7 @@ class HttpPost:
             answer.read(READ_BYTES)
         except ssl.SSLCertVerificationError as error:
             raise NotSentError(f"its certificate is not trusted ({error.verify_message})") from None
-        except (TimeoutError, socket.timeout):  # noqa: UP041 - they are one only since Python 3.10
+        except TimeoutError:
             raise NotSentError(f"no answer in {self._timeout_s:g} s") from None
         except OSError as error:
             raise NotSentError(f"not reached ({error.strerror or type(error).__name__})") from None

@@ -57,9 +57,10 @@ class Broker:
 class MqttSender:
     """Remembers what fires and what was described, to say it again to a broker that forgot. Used by one thread."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, keeps_state: bool = True) -> None:
+        """``keeps_state``: False sends messages alone, and leaves what another run has retained as it is."""
         self.refresh_s: float | None = REFRESH_S
-        self._broker = broker
+        self._broker, self._keeps_state = broker, keeps_state
         self._client: Client | None = None
         self._firing: OrderedDict[str, Alert] = OrderedDict()
         self._newest: dict[StreamName, Alert] = {}
@@ -93,7 +94,7 @@ class MqttSender:
 
     def close(self) -> None:
         client = self._client
-        if client is not None and client.is_connected():
+        if self._keeps_state and client is not None and client.is_connected():
             info = client.publish(f"{self._broker.prefix}/status", "offline", qos=1, retain=True)
             with suppress(RuntimeError, ValueError):  # gone meanwhile: the last will says it
                 info.wait_for_publish(GOODBYE_S)
@@ -109,6 +110,8 @@ class MqttSender:
             self._firing.popitem(last=False)
 
     def _publish_state(self, stream: StreamName) -> None:
+        if not self._keeps_state:
+            return
         firing = sum(alert.stream == stream for alert in self._firing.values())
         newest = json_of(self._newest[stream]) if stream in self._newest else {}
         state = {"state": "ON" if firing else "OFF", "firing": firing, **{f"newest_{k}": v for k, v in newest.items()}}
@@ -166,7 +169,8 @@ class MqttSender:
         if not answer.came.wait(ANSWER_S) or answer.problem:
             self._drop()
             raise NotSentError(f"the broker does not let us in ({answer.problem or 'no answer'})")
-        self._publish(f"{self._broker.prefix}/status", b"online", retain=True)
+        if self._keeps_state:
+            self._publish(f"{self._broker.prefix}/status", b"online", retain=True)
 
     def _new_client(self) -> tuple[Client, _Answer]:
         from paho.mqtt.client import Client, MQTTv311
@@ -181,7 +185,8 @@ class MqttSender:
             reconnect_on_failure=False,
         )
         client.connect_timeout = ANSWER_S
-        client.will_set(f"{broker.prefix}/status", "offline", qos=1, retain=True)
+        if self._keeps_state:
+            client.will_set(f"{broker.prefix}/status", "offline", qos=1, retain=True)
         client.on_connect = lambda _client, _data, _flags, reason, _properties: answer.give(reason)
         if broker.user is not None:
             client.username_pw_set(broker.user, broker.password.get_secret_value() if broker.password else None)

@@ -20,12 +20,14 @@ MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
     ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
     ".json": "application/json",
     ".jsonl": "text/plain",
     ".txt": "text/plain",
 }
 """Of evidence; anything else is only saved, never shown."""
-SHOWN = (".jpg", ".png", ".mp4")
+SHOWN = (".jpg", ".png", ".mp4", ".webm")
 ALONE = {"Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'"}
 """Whatever a file holds, it runs nothing."""
 

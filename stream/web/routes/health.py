@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
+from stream.release import release
 from stream.web.access import allowed_to
 from stream.web.answers import Alive, EngineAnswer, HealthAnswer, ReadyAnswer, ThresholdsAnswer, condition_answers
 from stream.web.routes.room import GUARDED, room_of, router
@@ -60,7 +60,7 @@ def machine_health(request: Request) -> HealthAnswer:
     room = room_of(request)
     services = room.services
     return HealthAnswer(
-        version=_version(),
+        version=release(),
         uptime_s=round(time.monotonic() - _BEGAN, 1),
         ready=services.readiness.is_ready,
         machine=room.machine.look(services.board()),
@@ -90,10 +90,3 @@ async def description(request: Request) -> dict[str, Any]:
 
 def _thresholds(real_at: float, fake_at: float) -> ThresholdsAnswer:
     return ThresholdsAnswer(real_at=real_at, fake_at=fake_at)
-
-
-def _version() -> str:
-    try:
-        return version("unmask")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"

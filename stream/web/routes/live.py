@@ -111,7 +111,8 @@ async def webrtc(name: Name, asked: SdpRequest, request: Request) -> SdpAnswer:
     if not room.has_webrtc:
         raise Refusal(503, "WebRTC is off or missing here: watch video.mjpeg instead")
     try:
-        sdp = await run_sync(video.answer, stream, asked.sdp, ANSWER_WITHIN_S, limiter=_watching(request))
+        may_watch = partial(room.access.may_go_on, request, Role.VIEWER)
+        sdp = await run_sync(video.answer, stream, asked.sdp, ANSWER_WITHIN_S, may_watch, limiter=_watching(request))
     except KeyError:
         raise Refusal(404, "the stream is gone") from None
     except UnmaskError as error:

@@ -14,7 +14,7 @@ from stream.live_streams import StreamStatus
 from stream.web.access import Refusal, allowed_to, caller_of
 from stream.web.answers import StreamAnswer, stream_answer
 from stream.web.routes.room import CHANGES, GUARDED, Room, errors, refusal_of, room_of, router
-from stream.web.source_guard import host_of, with_user_info
+from stream.web.source_guard import host_of, with_user_info, with_user_info_of
 from stream.web.users import Role
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 streams = router()
 
 Name = Annotated[str, Path(max_length=40, description="A stream's name.")]
-NO_SECRETS: dict[str, None] = dict.fromkeys(("user", "user_env", "password_env", "password_file"))
+NO_USER: dict[str, None] = dict.fromkeys(("user", "user_env"))
+NO_PASSWORD: dict[str, None] = dict.fromkeys(("password_env", "password_file"))
+NO_SECRETS = NO_USER | NO_PASSWORD
 """Said outright, or else the configuration's ``defaults`` would send its password to whatever host was asked for."""
 
 
@@ -116,12 +118,17 @@ def _changed(room: Room, before: StreamConfig, asked: StreamChange) -> StreamCon
     user, password = asked.secrets()
     if asked.source is not None:
         source = room.guard.checked(asked.source)
-        is_elsewhere = host_of(asked.source) != host_of(before.source)
-        values.update({**NO_SECRETS, "source": source} if is_elsewhere else {"source": source})
+        is_elsewhere = host_of(before.source) not in (host_of(asked.source), host_of(source))
+        kept = (
+            {**NO_SECRETS, "source": source} if is_elsewhere else {"source": with_user_info_of(source, before.source)}
+        )
+        values.update(kept)
     if user is not None or password is not None:
         if "://" not in values["source"]:
             raise UsageError("this source takes no user or password: only network cameras do")
-        values.update(NO_SECRETS, source=with_user_info(values["source"], user, password))
+        values.update({} if user is None else NO_USER)
+        values.update({} if password is None else NO_PASSWORD)
+        values["source"] = with_user_info(values["source"], user, password)
     return _stream({**values, **asked.settings()})
 
 

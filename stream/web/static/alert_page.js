@@ -63,7 +63,7 @@ export class AlertPage {
     const moving = [...clips, scores];
     const still = [
       pictures("Snapshot", of("snapshot"), "The picture when it fired, with what was drawn on it."),
-      pictures("Where on the face", of("heatmap"), "Warm colours: where the model looked for its answer. A hint for people, not a measurement."),
+      pictures("Where on the face", of("heatmap"), "Left, warm: hiding this part lowered the score most. Right: the face itself. A hint for people, not a measurement."),
       pictures("The face, as the model saw it", of("face"), "Its samples in the window that fired, oldest first.", "crops"),
     ];
     return [
@@ -80,8 +80,8 @@ export class AlertPage {
     const timeline = response?.ok ? await response.json().catch(() => null) : null;
     const [times, scores] = seriesOf(timeline, alert.track_id);
     if (times.length < 2 || !place.isConnected) return;
-    this.timeline = new Timeline({ name: "the face of this alert", height: 180, thresholds: () => this.store.thresholds, isFixed: true });
-    place.append(block("Scores", this.timeline.element, "Before and after. Drag sideways to zoom in."));
+    this.timeline = new Timeline({ name: "the face of this alert", height: 180, thresholds: () => this.store.thresholds, isFixed: true, mark: alert.began_at });
+    place.append(block("Scores", this.timeline.element, "Before and after; the upright line is the moment it fired. Drag sideways to zoom in."));
     this.timeline.show(times, scores, times.at(-1), 0);
   }
 

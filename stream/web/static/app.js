@@ -11,7 +11,7 @@ import { loginForm, whenChanged } from "./dialogs.js";
 import { clock, percent, plural } from "./words.js";
 
 const TICK_MS = 1000;
-const READY_EVERY_MS = 10000;
+const HEALTH_EVERY_MS = 10000;
 const TOAST_MS = { critical: 60000, warning: 20000, info: 10000 };
 const MOST_TOASTS = 3;
 
@@ -37,6 +37,7 @@ function route() {
   page?.close();
   page = found.make(...found.match.slice(1).map(decoded));
   byId("main").replaceChildren(page.element);
+  for (const link of document.querySelectorAll(".toast a")) if (link.hash === location.hash) link.parentElement.remove();
   for (const link of document.querySelectorAll(".nav a")) {
     if (link.dataset.page === found.name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -85,13 +86,11 @@ function readiness() {
   return sign("bad", "cross", `Not ready${why.length ? `: ${why[0]}` : ""}`);
 }
 
-async function fetchReady() {
-  try {
-    const response = await fetch("readyz", { credentials: "same-origin" });
-    store.ready = await response.json();
-  } catch {
-    store.ready = null;
-  }
+/** From the health, not from readyz: that one answers with an error while it is not ready. */
+async function fetchHealth() {
+  const health = await get("/health").catch(() => null);
+  store.ready = health;
+  store.thresholds = health?.thresholds ?? store.thresholds;
   tellOverall();
 }
 
@@ -186,9 +185,8 @@ function begin() {
   route();
   events = new Events({ scene: hearScene, alert: hearAlert, streams: () => fetchStreams().catch(() => {}), open: connect, lost: checkLogin });
   window.addEventListener("pagehide", () => events.close());
-  get("/health").then((health) => (store.thresholds = health.thresholds)).catch(() => {});
-  fetchReady();
-  setInterval(fetchReady, READY_EVERY_MS);
+  fetchHealth();
+  setInterval(fetchHealth, HEALTH_EVERY_MS);
   setInterval(() => page?.tick(), TICK_MS);
 }
 

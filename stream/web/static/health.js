@@ -51,7 +51,7 @@ function conditions(health) {
   return card("Ready to be relied on?", listed.length ? el("ul", { class: "conditions" }, listed) : el("p", { class: "quiet" }, "Not known yet."));
 }
 
-const named = (name) => ({ engines: "Engines:", streams: "Streams:", canary: "Self-test:" })[name] || `${name}:`;
+const named = (name) => ({ engines: "Engines:", streams: "Streams:", canary: "Self-test:", log: "Log:" })[name] || `${name}:`;
 
 function meter(label, share, told) {
   if (share === null || share === undefined) return null;

@@ -30,9 +30,26 @@ function drawThresholds(chart, thresholds) {
   ctx.restore();
 }
 
+/** A moment to look at, as an upright line. */
+function drawMark(chart, at) {
+  if (at === null) return;
+  const { ctx, bbox } = chart;
+  const x = Math.round(chart.valToPos(at, "x", true)) + 0.5;
+  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  ctx.save();
+  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.strokeStyle = colour("--accent");
+  ctx.beginPath();
+  ctx.moveTo(x, bbox.top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
+}
+
 export class Timeline {
-  /** `name`: whose it is, for screen readers; `isFixed`: all of the data, not the last minutes. */
-  constructor({ name, height = 92, thresholds = () => null, isFixed = false }) {
+  /** `name`: whose it is, for screen readers; `isFixed`: all of the data, not the last minutes; `mark`: a moment in it. */
+  constructor({ name, height = 92, thresholds = () => null, isFixed = false, mark = null }) {
+    this.mark = mark;
     this.name = name;
     this.height = height;
     this.thresholds = thresholds;
@@ -127,7 +144,7 @@ export class Timeline {
         ],
         series: [{}, { stroke: colour("--ink"), width: 1.75, points: { show: false }, spanGaps: false }],
         hooks: {
-          drawAxes: [(chart) => drawThresholds(chart, this.thresholds())],
+          drawAxes: [(chart) => drawThresholds(chart, this.thresholds()), (chart) => drawMark(chart, this.mark)],
           setSelect: [(chart) => this.zoomIn(chart)],
           setCursor: [(chart) => this.tell(chart)],
         },

@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
-h5py = pytest.importorskip("h5py", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
+h5py = pytest.importorskip("h5py", reason="the training extra is not installed: pip install -e '.[train]'")
 
 import numpy as np  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402

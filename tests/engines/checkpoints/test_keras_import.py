@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 import numpy as np  # noqa: E402
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from pathlib import Path
 

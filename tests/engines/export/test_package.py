@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 import json
 import shutil
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engines.catalog import BACKBONE_FILE, HEAD_FILE, SPEC_FILE, open_model
+from engines.catalog import BACKBONE_FILE, CHECKPOINT_FILE, HEAD_FILE, SPEC_FILE, open_model
 from engines.checkpoints.own import TrainedModel, load_checkpoint
 from engines.errors import CheckpointError
-from engines.export.package import CHECKPOINT_FILE, neutral_spec, write_package, write_spec
+from engines.export.package import neutral_spec, write_package, write_spec
 from engines.models.efficientnet_lite import FEATURE_DIM, FrameClassifier
 from engines.models.gru_head import GruHead
 from engines.spec import ModelSpec, load_spec, verify_files

@@ -216,7 +216,7 @@ def test_tensorrt_parses_the_shipped_head() -> None:
 
 @pytest.fixture(scope="module")
 def xception() -> bytes:
-    pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+    pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
     from engines.export.graph import backbone_graph
     from engines.models.xception import Xception
 

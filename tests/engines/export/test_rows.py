@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
-from engines.catalog import BACKBONE_FILE, CATALOG, HEAD_FILE, open_model  # noqa: E402
+from engines.catalog import BACKBONE_FILE, CATALOG, CHECKPOINT_FILE, HEAD_FILE, open_model  # noqa: E402
 from engines.checkpoints.own import fresh_model, load_checkpoint  # noqa: E402
 from engines.errors import SpecError  # noqa: E402
 from engines.export.graph import backbone_graph, head_graph  # noqa: E402
-from engines.export.package import CHECKPOINT_FILE, neutral_spec, write_package  # noqa: E402
+from engines.export.package import neutral_spec, write_package  # noqa: E402
 from engines.models.backbone import Backbone  # noqa: E402
 from engines.models.cnn import SeedCnn, SeedCnnLarge  # noqa: E402
 from engines.models.gru_head import mean_logit_head  # noqa: E402

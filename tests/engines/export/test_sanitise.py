@@ -13,9 +13,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from engines.catalog import BACKBONE_FILE, HEAD_FILE
 from engines.errors import CheckpointError
-from engines.export.sanitise import BATCH, OLDEST_OPSET, graph_inputs, graph_outputs, sanitised
+from engines.export.sanitise import BATCH, OLDEST_OPSET, graph_inputs, graph_outputs, sanitised, with_picture_size
 from engines.model_store import SHIPPED
 from engines.runtime.ports import Array, TensorSpec
+from stream.faces.open import network_named
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "weights"
 LARGEST_DIFFERENCE = 1e-5
@@ -147,3 +148,23 @@ def test_what_is_no_graph_is_refused_in_one_line(graph: bytes) -> None:
     with pytest.raises(CheckpointError, match="export the model again") as refusal:
         sanitised(graph)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["centerface", "yunet_n_dynamic"])
+def test_a_detector_of_any_picture_is_one_of_one_size_with_the_same_answers(name: str) -> None:
+    weights = centerface() if name == "centerface" else DATA / f"{name}.onnx"
+    read(weights)  # or a skip
+    graph = network_named(name.partition("_")[0]).load_graph(weights)
+    free = sanitised(graph if isinstance(graph, bytes) else graph.read_bytes())
+    sized = sanitised(with_picture_size(free, (96, 64)))
+    (picture,) = graph_inputs(sized)
+    assert picture.shape == (1, 3, 64, 96)
+    assert all(None not in spec.shape for spec in graph_outputs(sized))
+    arrays = {picture.name: np.random.default_rng(0).uniform(0, 255, picture.shape).astype(np.float32)}
+    for one, other in zip(answers(free, arrays), answers(sized, arrays), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(one).max())
+
+
+def test_a_network_that_takes_no_picture_has_no_picture_size() -> None:
+    with pytest.raises(CheckpointError, match=r"takes no picture of \(N, 3, H, W\) but features"):
+        with_picture_size(read(OURS[1]), (64, 64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from engines.models.as_keras import keras_parameter_count, same_max_pool  # noqa: E402
 from engines.models.backbone import Backbone  # noqa: E402

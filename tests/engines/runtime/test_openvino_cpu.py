@@ -18,6 +18,7 @@ from engines.runtime import openvino_cpu
 from engines.runtime.onnxruntime_cpu import OnnxRuntimeBackend
 from engines.runtime.openvino_cpu import ENGINE_FILE, WEIGHTS_FILE, OpenVinoBackend, open_graph, save_engine
 from engines.runtime.ports import Array, TensorSpec
+from engines.runtime.processor import has_bf16
 from engines.store import Precision
 from tests.engines.convolutions import SIDE, convolutions, pictures
 
@@ -27,12 +28,6 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 def request(precision: Precision, told: list[float] | None = None) -> BuildRequest:
     return BuildRequest(precision, (1, 8), None, {}, lambda _, share: (told if told is not None else []).append(share))
-
-
-def has_bf16() -> bool:
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def answers(backend: OpenVinoBackend | OnnxRuntimeBackend, batch: int) -> Array:
@@ -98,11 +93,7 @@ def test_an_engine_is_built_and_remembers_its_precision(tmp_path: Path, precisio
 
 
 def test_bfloat16_is_refused_where_the_processor_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OldProcessor:
-        def get_property(self, *_: str) -> list[str]:
-            return ["FP32", "INT8"]
-
-    monkeypatch.setattr(openvino_cpu, "_core", OldProcessor)
+    monkeypatch.setattr(openvino_cpu, "has_bf16", lambda: False)
     with pytest.raises(RuntimeMissingError, match=r"no bfloat16.*--precision fp32"):
         save_engine(convolutions(), "bf16", tmp_path)
     assert not list(tmp_path.iterdir())
@@ -179,11 +170,16 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("precision", "processor_has", "hint"),
-    [("fp32", ["BF16"], "f32"), ("bf16", ["BF16"], "bf16"), ("int8", ["BF16"], "bf16"), ("int8", ["FP32"], "f32")],
+    [("fp32", True, "f32"), ("bf16", True, "bf16"), ("int8", True, "bf16"), ("int8", False, "f32")],
 )
-def test_the_precision_is_always_asked_for(precision: str, processor_has: list[str], hint: str) -> None:
-    class Core:
-        def get_property(self, *_: str) -> list[str]:
-            return processor_has
+def test_the_precision_is_always_asked_for(
+    precision: str, processor_has: bool, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_cpu, "has_bf16", lambda: processor_has)
+    assert openvino_cpu._computes_in(precision) == hint
 
-    assert openvino_cpu._computes_in(Core(), precision) == hint
+
+def test_what_is_known_of_the_processor_is_what_openvino_finds() -> None:
+    import openvino
+
+    assert has_bf16() == ("BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

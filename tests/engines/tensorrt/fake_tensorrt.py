@@ -27,8 +27,11 @@ class ILogger:
         pass
 
 
-def plan(profiles: Any = ((1, 2, 4),), width: int = 3, shape0: int = -1) -> bytes:
-    return b"ftrt" + json.dumps({"profiles": profiles, "width": width, "shape0": shape0}).encode()
+def plan(
+    profiles: Any = ((1, 2, 4),), width: int = 3, shape0: int = -1, y_shape: tuple[int, ...] | None = None
+) -> bytes:
+    """``y_shape``: where it is another one than x's."""
+    return b"ftrt" + json.dumps({"profiles": profiles, "width": width, "shape0": shape0, "y_shape": y_shape}).encode()
 
 
 class Context:
@@ -86,7 +89,9 @@ class Engine:
     def get_tensor_mode(self, name: str) -> str:
         return "in" if name == "x" else "out"
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:  # noqa: ARG002
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        if name == "y" and self.raw["y_shape"]:
+            return tuple(self.raw["y_shape"])
         return self.raw["shape0"], self.raw["width"]
 
     def get_tensor_dtype(self, name: str) -> DataType:  # noqa: ARG002

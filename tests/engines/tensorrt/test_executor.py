@@ -49,6 +49,19 @@ def test_any_batch_is_cut_to_the_profile(backend: TensorRtBackend, count: int) -
         np.testing.assert_array_equal(backend.infer(rows(count))["y"], 2 * rows(count)["x"])
 
 
+@pytest.mark.parametrize("shares_memory", [False, True])
+def test_an_answer_may_have_more_rows_than_its_one_picture(shares_memory: bool) -> None:
+    """SCRFD's answers have a row for each anchor and no dimension for the batch."""
+    world = World(cuda=FakeCuda(shares_memory=shares_memory))
+    backend = opened(world, plan(profiles=((1, 1, 1),), width=6, shape0=1, y_shape=(6, 1)))
+    assert backend.outputs == (TensorSpec("y", (6, 1)),)
+    for start in range(5):
+        x = np.arange(start, start + 6, dtype=np.float32)
+        np.testing.assert_array_equal(backend.infer({"x": x[None]})["y"], 2 * x[:, None])
+    backend.close()
+    assert world.cuda.leftovers == 0
+
+
 def test_outputs_belong_to_the_caller(backend: TensorRtBackend) -> None:
     first = backend.infer(rows(2))["y"]
     kept = first.copy()

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+    torch = pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

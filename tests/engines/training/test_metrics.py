@@ -29,7 +29,7 @@ from engines.training.metrics import (
     threshold_at,
 )
 
-sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: pip install -e .[train]")
+sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: pip install -e '.[train]'")
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "data" / "metrics"
 SAMPLES = st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=4, max_size=60)
 

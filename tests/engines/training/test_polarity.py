@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from engines.export.package import neutral_spec
 from engines.postprocess import fake_probability

@@ -27,7 +27,7 @@ def test_a_harsher_level_leaves_less(
     how: Degradation, face: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 ) -> None:
     if how.name == "H.264":
-        pytest.importorskip("av", reason="PyAV is not installed: pip install -e .[train]")
+        pytest.importorskip("av", reason="PyAV is not installed: pip install -e '.[train]'")
     lost = []
     for level in how.levels:
         worse = how.apply(np.random.default_rng(0), face, level)
@@ -40,7 +40,7 @@ def test_a_harsher_level_leaves_less(
 
 
 def test_h264_keeps_colours_and_cuts_odd_sides() -> None:
-    pytest.importorskip("av", reason="PyAV is not installed: pip install -e .[train]")
+    pytest.importorskip("av", reason="PyAV is not installed: pip install -e '.[train]'")
     red = np.zeros((65, 81, 3), np.uint8)
     red[..., 0] = 220
     coded = h264(np.random.default_rng(0), red, 23)
@@ -49,7 +49,7 @@ def test_h264_keeps_colours_and_cuts_odd_sides() -> None:
 
 
 def test_every_picture_is_scored_once_as_it_is_and_once_a_level(tmp_path: Path) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed: pip install -e .[train]")
+    pytest.importorskip("av", reason="PyAV is not installed: pip install -e '.[train]'")
     require_codecs()
     root = write_set(tmp_path, rows_of(1, "val", "a"), zipped=False)
     told: list[int] = []

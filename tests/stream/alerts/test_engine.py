@@ -127,6 +127,7 @@ def test_who_is_no_rule_may_raise_alerts_and_each_is_told_once() -> None:
             run.engine.raise_alert(alert)
         run.engine.raise_alert(alert_of("last"))
         run.wait_for("canary-1-firing", "canary-1-resolved", "last-firing")
+        assert not run.engine._changed
     assert run.witness.keys[3:] == ["last-resolved"]
 
 

@@ -22,6 +22,8 @@ from stream.alerts.alert import AlertState
 from stream.alerts.message import json_of
 from stream.alerts.sender import NotSentError
 from stream.alerts.senders.mqtt import Broker, MqttSender, object_id
+from stream.alerts.trial import try_sink
+from stream.config_alerts import AlertsConfig
 from stream.types import StreamName
 from tests.stream.alerts.alert_parts import alert_of
 from tests.stream.alerts.receivers import certificate_of, free_port, running, wait_until
@@ -181,6 +183,18 @@ def test_a_sender_that_says_goodbye_is_offline_and_one_that_dies_too(port: int) 
             assert listener.wait_for("four/status", 4)[3] == "offline"
             sender.refresh([])
             assert listener.wait_for("four/status", 5)[4] == "online"
+
+
+def test_a_test_alert_leaves_what_a_running_watch_keeps_as_it_is(port: int) -> None:
+    sink = AlertsConfig.model_validate({"to": [{"kind": "mqtt", "host": "127.0.0.1", "port": port, "prefix": "seven"}]})
+    with Listener(port, "seven/#") as listener, sender_at(port, "seven") as running_one:
+        running_one.refresh([DOOR])
+        listener.wait_for("seven/service")
+        before = [topic for topic, _, _ in listener.messages]
+        assert try_sink(sink.to[0]) is None
+        listener.wait_for("seven/alerts", 2)
+        assert [topic for topic, _, _ in listener.messages] == [*before, "seven/alerts", "seven/alerts"]
+        assert retained(port, "seven/status") == ["online"]
 
 
 def test_a_broker_that_dies_and_returns_is_told_everything_once(tmp_path: Path) -> None:

@@ -186,6 +186,16 @@ def test_an_outage_is_said_once_and_its_end_too(tmp_path: Path, caplog: pytest.L
     assert counts.outcomes == {("ops", "failed"): 5, ("ops", "delivered"): 1}
 
 
+def test_a_refresh_that_asks_nobody_does_not_end_an_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sender = ScriptedSender(*[NotSentError("dead")] * 10_000, refresh_s=0.0)
+    with opened(tmp_path, ops=sender) as outbox:
+        outbox.add(alert_of("a"))
+        wait_until(lambda: sender.tries > 4, "some tries")
+    assert [record.message for record in caplog.records] == [
+        "alert sink ops: dead; its messages wait and are tried again"
+    ]
+
+
 def test_a_senders_bug_costs_neither_its_message_nor_its_thread(tmp_path: Path) -> None:
     sender = ScriptedSender(ZeroDivisionError("oh"), KeyError("no"))
     with opened(tmp_path, ops=sender) as outbox:

@@ -46,10 +46,10 @@ def test_anything_else_in_between_starts_the_count_afresh(between: FaceScore | N
 
 
 def test_a_new_segment_starts_the_count_afresh() -> None:
-    scenes = [scene_at(10 + at / 10, face_of()) for at in range(25)] + [
-        scene_at(at / 10, face_of()) for at in range(29)
-    ]
-    assert not play(book_of(FAKE), scenes)
+    book = book_of(FAKE)
+    assert not play(book, [scene_at(10 + at / 10, face_of()) for at in range(25)])
+    assert not play(book, [scene_at(at, face_of()) for at in range(3)])
+    assert states_of(play(book, [scene_at(3, face_of())])) == ["a1 firing"]
 
 
 def test_a_lost_stream_starts_the_count_afresh_though_it_shows_its_last_word() -> None:
@@ -180,6 +180,8 @@ def test_a_stream_that_is_taken_out_and_back_does_not_escape_its_cool_down() -> 
     play(book, [scene_at(at, face_of(1)) for at in range(4)])
     book.tick({}, now_at(4))
     assert not play(book, [scene_at(at, face_of(2)) for at in range(5, 60)])
+    book.tick({}, now_at(63))
+    assert book._fired_ns == {}
 
 
 def test_the_end_resolves_what_is_alive_and_says_so() -> None:

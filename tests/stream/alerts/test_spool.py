@@ -56,6 +56,11 @@ def test_messages_come_out_in_order_for_each_sink(tmp_path: Path) -> None:
         assert taken(spool, "mail") == ["a-firing", "b-firing", "c-firing"]
 
 
+def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    with opened(tmp_path / "spool"):
+        assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+
+
 def test_what_waits_survives_its_process_and_stays_in_order(tmp_path: Path) -> None:
     for round_ in range(3):
         with opened(tmp_path) as spool:
@@ -218,6 +223,7 @@ def test_a_full_disk_is_said_and_the_message_waits_in_memory(
         with monkeypatch.context() as patch:
             patch.setattr(spool_module.os, "fsync", full)
             spool.add(alert_of("b"))
+        assert not [path for path in files_in(tmp_path) if "b-firing" in path.name], "room that is needed"
         spool.add(alert_of("c"))
         assert "No space left on device" in caplog.text
         assert taken(spool) == ["a-firing", "b-firing", "c-firing"]
@@ -282,6 +288,8 @@ def test_a_process_that_is_killed_leaves_a_message_for_all_its_sinks_or_for_none
     with opened(tmp_path, TWO) as spool:
         left = {alert.id for alert in spool.left_firing()}
         ops, mail = taken(spool), taken(spool, "mail")
+    with opened(tmp_path, TWO) as spool:
+        assert taken(spool) == taken(spool, "mail") == []
     assert ops == mail
     assert ops in (["before-firing"], ["before-firing", "now-firing"])
     assert not has_returned or len(ops) == 2

@@ -34,8 +34,11 @@ from stream.benchmark.rivals import (
     torch_networks,
 )
 from stream.benchmark.trial import metered_parts
-from stream.config import AppConfig
+from stream.config import AppConfig, ModelConfig
 from stream.errors import ModelError, SourceError
+
+PLAIN = AppConfig(model=ModelConfig(backend="onnxruntime-cpu"))
+"""Whatever engines were built on this machine."""
 
 
 def test_ratios_are_ours_over_theirs_summed_over_the_rounds() -> None:
@@ -91,7 +94,7 @@ class CountingEmbedder:
 
 def test_a_filled_window_is_recomputed_whole_from_the_first_score(face_clip: Path) -> None:
     networks = CountingEmbedder()
-    with metered_parts(AppConfig()) as metered:
+    with metered_parts(PLAIN) as metered:
         parts, detector = metered.parts, metered.detector
         pace = Pace(every=10, slots=2)
         filled = first_crops(face_clip, detector, parts, pace)
@@ -101,8 +104,8 @@ def test_a_filled_window_is_recomputed_whole_from_the_first_score(face_clip: Pat
 
 
 def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> None:
-    pytest.importorskip("torch", reason="the training extra is not installed: pip install -e .[train]")
-    with metered_parts(AppConfig()) as metered:
+    pytest.importorskip("torch", reason="the training extra is not installed: pip install -e '.[train]'")
+    with metered_parts(PLAIN) as metered:
         parts, detector = metered.parts, metered.detector
         pace = Pace(every=1, slots=parts.model.spec.window.slots)
         same = same_window(face_clip, detector, parts, parts, pace, torch_networks(parts, model_folder("lite0-gru")))
@@ -113,13 +116,13 @@ def test_every_way_gives_the_same_logit_for_the_same_frames(face_clip: Path) -> 
 
 
 def test_every_way_goes_through_the_whole_clip(face_clip: Path) -> None:
-    with metered_parts(AppConfig()) as metered:
+    with metered_parts(PLAIN) as metered:
         parts, detector = metered.parts, metered.detector
         pace = pace_of(parts, 25.0)
         frames = sum(1 for _ in opencv_frames(face_clip))
         per_frame = run_per_frame(threaded_frames(face_clip), detector, parts, pace)
         recomputed = run_recomputed(opencv_frames(face_clip), detector, parts, pace, parts.scorer)
-        ours = run_ours(face_clip, parts, AppConfig())
+        ours = run_ours(face_clip, parts, PLAIN)
     slots = len(range(0, frames, pace.every)) - pace.first
     assert pace.first == parts.model.spec.window.min_samples - 1
     assert per_frame == (slots, frames - pace.first * pace.every)

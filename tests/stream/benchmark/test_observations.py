@@ -157,15 +157,16 @@ def test_a_drawn_stream_is_shown_when_its_overlay_is_done() -> None:
     assert list(recorder.threads.values()) == ["overlay"]
 
 
+@pytest.mark.parametrize("first", [1, 8])
 @pytest.mark.parametrize("most", [0, 1, 2, 3, 5, 8, 11, 64, 100])
-def test_the_largest_number_is_found_and_no_count_is_tried_twice(most: int) -> None:
+def test_the_largest_number_is_found_and_no_count_is_tried_twice(most: int, first: int) -> None:
     asked: list[int] = []
 
     def carries(count: int) -> bool:
         asked.append(count)
         return count <= most
 
-    assert largest(carries, 64) == min(most, 64)
+    assert largest(carries, 64, first) == min(most, 64)
     assert len(asked) == len(set(asked)) <= 13
     assert max(asked) <= 64
 

@@ -162,7 +162,7 @@ def test_inference_that_always_throws_ends_with_one_line() -> None:
     assert "25 times in a row: out of memory" in str(run.failure)
 
 
-def test_inference_that_hangs_stops_no_video_and_spoils_no_window() -> None:
+def test_inference_that_hangs_stops_no_video_and_spoils_no_window(tmp_path: Path) -> None:
     hangs, goes_on = threading.Event(), threading.Event()
 
     def detect(frame: Frame) -> tuple[FaceBox, ...]:
@@ -171,8 +171,8 @@ def test_inference_that_hangs_stops_no_video_and_spoils_no_window() -> None:
         return face_everywhere(frame)
 
     with FaultyCamera(picture("black")) as camera:
-        targets = {"restream": {"enabled": True, "port": 0}}
-        with watching(camera_at(camera.url), beside(), model=Model(detect=detect), **targets) as run:
+        save = str(tmp_path / "{name}.mp4")
+        with watching(camera_at(camera.url), beside(), model=Model(detect=detect), save=save) as run:
             run.await_scores()
             since_s = time.monotonic()
             hangs.set()

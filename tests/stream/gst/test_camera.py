@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.stream.sources.video_parts import CameraProcess, clip, encoded, need_gst, play, wait_until
+from tests.stream.sources.video_parts import (
+    CameraProcess,
+    clip,
+    encoded,
+    need_gst,
+    play,
+    refusal_of_a_wrong_path,
+    wait_until,
+)
 
 need_gst()
 
@@ -93,7 +101,7 @@ def test_a_camera_with_a_password_wants_it() -> None:
 
 def test_another_path_is_not_found() -> None:
     with RtspCamera(None) as camera, Viewer(camera.url + "-elsewhere") as viewer:
-        assert viewer.fault().reason == "not_found"
+        assert viewer.fault().reason == refusal_of_a_wrong_path()
 
 
 def test_a_closed_camera_refuses() -> None:

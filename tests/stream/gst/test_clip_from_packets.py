@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cv2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.stream.sources.video_parts import need_gst
 
@@ -165,6 +167,14 @@ def test_parameter_sets_are_found_among_other_units(codec: str) -> None:
     assert parameter_sets(picture, codec) == b""
     assert parameter_sets(b"", codec) == b""
     assert parameter_sets(b"\x00\x00\x01", codec) == b""
+
+
+@given(picture=st.lists(st.sampled_from([b"\x00", b"\x01", b"\x67", b"\x42", b"\xff"]), max_size=60).map(b"".join))
+@pytest.mark.parametrize("codec", UNITS)
+def test_whatever_a_camera_sends_its_parameter_sets_are_a_part_of_it(codec: str, picture: bytes) -> None:
+    found = parameter_sets(picture, codec)
+    assert len(found) <= len(picture)
+    assert parameter_sets(found, codec) == found
 
 
 def test_other_codecs_have_no_parameter_sets() -> None:

@@ -21,6 +21,11 @@ WRITE = "Could not open resource for reading and writing."
         (GstError(RESOURCE, 7, WRITE, "Failed to connect. (Timeout while…, timed out)"), "timeout", "in time"),
         (GstError(RESOURCE, 5, "Could not read", "Forbidden (403)"), "unauthorized", "password"),
         (
+            GstError(RESOURCE, 5, "Could not open resource.", "No supported authentication protocol was found"),
+            "unauthorized",
+            "password",
+        ),
+        (
             GstError(STREAM, 1, "Internal data stream error.", "streaming\nstopped, reason error (-5)", "souphttpsrc"),
             "refused",
             "host",

@@ -190,6 +190,18 @@ def test_viewers_of_a_stream_that_goes_see_the_end() -> None:
         assert view.snapshot(LOBBY, 1) is None
 
 
+def test_an_encoder_that_failed_is_tried_anew_for_the_next_viewer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watched() as (view, _), monkeypatch.context() as patch, view.jpegs(LOBBY, 30) as pictures:
+        patch.setattr("stream.gst.jpegs.scale_launch", lambda _: "identity error-after=1")
+        assert next(pictures) is None
+        assert "pictures of lobby for viewers have stopped" in caplog.text
+        with view.jpegs(LOBBY, 30) as others:
+            patch.undo()
+            first(others)
+
+
 def test_ten_viewers_leave_no_thread_and_no_descriptor() -> None:
     def once(view: LiveView) -> None:
         with view.jpegs(LOBBY, 30) as pictures:

@@ -104,15 +104,17 @@ def encodes(camera: Camera) -> bool:
     return encoding.is_wanted
 
 
-def test_live_video_is_encoded_only_while_a_client_plays() -> None:
+def test_live_video_is_drawn_and_encoded_only_while_a_client_plays() -> None:
     with camera() as lobby:
         wait_until(lambda: lobby.pushed > 10, "some frames")
         assert not encodes(lobby)
+        assert lobby.observer.of("stage_took") == []
         line = ["gst-launch-1.0", "-q", "rtspsrc", f"location={lobby.output.url}", "protocols=tcp", "!", "fakesink"]
         client = subprocess.Popen(line)
         wait_until(lambda: encodes(lobby), "a client")
         assert len(watch(lobby.output.url, 5)) == 5
         assert encodes(lobby)
+        assert ("lobby", "overlay") in {details[:2] for details in lobby.observer.of("stage_took")}
         client.terminate()
         client.wait()
         wait_until(lambda: not encodes(lobby), "the client's leave")

@@ -73,10 +73,19 @@ def test_a_viewer_without_h264_is_sent_to_mjpeg(offer: str) -> None:
         h264_payload(offer)
 
 
-def test_addresses_that_a_viewer_names_are_left_out() -> None:
-    kept = without_candidates(OFFER)
+@need_webrtc
+@pytest.mark.parametrize("before", ["", " ", "\t", " \t ", "\n", "\r"])
+@pytest.mark.parametrize("within", ["", " ", "\t"])
+def test_addresses_that_a_viewer_names_are_left_out_however_they_are_spelled(before: str, within: str) -> None:
+    kept = without_candidates(OFFER.replace("a=candidate", f"{before}a={within}candidate"))
     assert "192.0.2.77" not in kept
-    assert len(kept.splitlines()) == len(OFFER.splitlines()) - 1
+    assert "candidate" not in kept
+    assert {"a=mid:0", "a=setup:actpass", "a=ice-ufrag:W2TG", "a=group:BUNDLE 0"} <= set(kept.splitlines())
+
+
+@need_webrtc
+def test_what_is_left_of_an_offer_is_not_changed() -> None:
+    assert without_candidates(OFFER) == without("a=candidate")
 
 
 @need_webrtc
@@ -140,6 +149,21 @@ def test_two_viewers_share_one_encoder_and_silence_ends_both(monkeypatch: pytest
         drawn = camera.drawn
         camera.shows(10)
         assert camera.drawn == drawn
+
+
+@need_webrtc
+def test_who_may_watch_no_more_is_let_go_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webrtc, "LOOK_S", 0.1)
+    may_watch = threading.Event()
+    may_watch.set()
+    with watched(pattern="ball") as (view, camera):
+        peers = view.of(LOBBY).peers
+        view.answer(LOBBY, OFFER, 20, may_watch.is_set)
+        view.answer(LOBBY, OFFER, 20)
+        camera.shows(10)
+        assert peers.peers == 2
+        may_watch.clear()
+        wait_until(lambda: peers.peers == 1, "the one to be let go")
 
 
 @need_webrtc

@@ -103,6 +103,13 @@ def test_the_header_warns_of_a_runtime_that_stands_in_for_a_failed_one() -> None
     assert (fallen.text, fallen.warns) == ("lite0-gru · onnxruntime (fallback)", True)
 
 
+def test_the_header_warns_of_a_detector_that_has_fallen_back() -> None:
+    scenes = (replace(scene_of(), detector_has_fallen_back=fell) for fell in (False, True))
+    usual, fallen = (right_bar(scene, NOW_NS, STYLE) for scene in scenes)
+    assert [cell.text for cell in fallen if cell not in usual] == ["detector on its fallback"]
+    assert [cell.text for cell in fallen if cell.warns] == ["detector on its fallback"]
+
+
 @pytest.mark.parametrize("scale", [0.75, 1.0, 3.0])
 def test_a_bar_has_the_size_it_promises(scale: float) -> None:
     bar = right_bar(scene_of(), NOW_NS, STYLE)

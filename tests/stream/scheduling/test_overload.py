@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.scheduling.overload import BusyMeter, Overload, OverloadPolicy, ladder
@@ -93,6 +93,7 @@ def test_it_recovers_rung_by_rung_when_the_load_has_long_been_low() -> None:
     assert thread.changes == [1, 2, 1, 0]
 
 
+@settings(deadline=None)
 @given(work=st.floats(0.05, 5))
 def test_a_steady_load_never_flaps(work: float) -> None:
     """Even when all of the work goes with the sampling: levels settle, and then stay."""

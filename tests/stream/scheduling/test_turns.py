@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.scheduling.turns import Turns
@@ -42,6 +42,7 @@ def test_turns_go_by_weight(weights: tuple[int, int], counts: tuple[int, int]) -
     assert tuple(served.values()) == pytest.approx(counts, abs=1)
 
 
+@settings(deadline=None)
 @given(
     queues=st.dictionaries(Names, st.integers(0, 40), min_size=1),
     weight=st.fixed_dictionaries({name: st.integers(1, 4) for name in "abcdef"}),
@@ -53,6 +54,7 @@ def test_a_step_is_full_and_takes_the_first_of_each(queues: dict[str, int], weig
     assert all(items == tuple(range(len(items))) for items in taken.values())
 
 
+@settings(deadline=None)
 @given(
     crowds=st.lists(st.tuples(st.sampled_from((1, 2, 4)), st.integers(1, 40)), min_size=1, max_size=6),
     own=st.sampled_from((1, 2, 4)),
@@ -72,6 +74,7 @@ def test_whoever_waits_is_served_within_its_share_of_turns(crowds: list[tuple[in
     assert max((steps - 1) * limit for steps in waits) <= longest
 
 
+@settings(deadline=None)
 @given(weights=st.lists(st.sampled_from((1, 2, 4)), min_size=2, max_size=8), limit=st.integers(1, 7))
 def test_cameras_with_one_thing_to_ask_for_are_served_by_weight_or_every_time(weights: list[int], limit: int) -> None:
     turns: Turns[int] = Turns()

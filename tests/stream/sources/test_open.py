@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.stream.sources.video_parts import CameraProcess, Footprint, Tap, clip, need_gst, wait_until
+from tests.stream.sources.video_parts import (
+    CameraProcess,
+    Footprint,
+    Tap,
+    clip,
+    need_gst,
+    refusal_of_a_wrong_path,
+    wait_until,
+)
 
 need_gst()
 
@@ -149,7 +157,7 @@ def test_a_wrong_password_is_told_without_it_and_the_right_one_plays() -> None:
 
 def test_a_wrong_path_is_not_found() -> None:
     with CameraProcess("test") as camera, Watched(camera.url + "-elsewhere") as watched:
-        wait_until(lambda: watched.reasons() == {"not_found"}, "the refusal")
+        wait_until(lambda: watched.reasons() == {refusal_of_a_wrong_path()}, "the refusal")
 
 
 def test_an_absent_webcam_is_tried_again() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,7 @@ class FakeVideo:
 
     def __init__(self) -> None:
         self.watching = 0
+        self.may_watch: list[Callable[[], bool]] = []
 
     def snapshot(self, stream: StreamName, timeout_s: float) -> bytes | None:  # noqa: ARG002 - the protocol's signature
         return JPEG if stream == "yard" else None
@@ -87,7 +88,9 @@ class FakeVideo:
         finally:
             self.watching -= 1
 
-    def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float) -> str:  # noqa: ARG002
+    def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float, may_watch: Callable[[], bool]) -> str:
+        assert (stream, timeout_s > 0) == ("yard", True)
+        self.may_watch.append(may_watch)
         return f"answer to {offer_sdp}"
 
     def close(self) -> None: ...
@@ -139,7 +142,8 @@ class Site:
 
     @property
     def url(self) -> str:
-        return self.web.url.rstrip("/").replace("0.0.0.0", "127.0.0.1")
+        scheme, _, place = self.web.url.rstrip("/").partition("://")
+        return f"{scheme}://127.0.0.1:{place.rpartition(':')[2]}"
 
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}

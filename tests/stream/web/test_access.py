@@ -150,6 +150,16 @@ def test_a_wrong_token_is_nobody_whatever_the_cookies_say(locked_site: Site, aut
     assert client.get("/api/v1/streams", headers={"Authorization": authorization}).status_code == 401
 
 
+def test_a_token_that_is_nobodys_is_told_of_once_a_minute_without_it(
+    locked_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        locked_site.client("old-token").get("/metrics")
+    locked_site.client().get("/metrics")
+    told = [record.getMessage() for record in caplog.records if record.name == "stream.web.access"]
+    assert told == ["a token from 127.0.0.1 is nobody's"]
+
+
 def test_a_session_changes_nothing_without_its_own_token(locked_site: Site) -> None:
     ann, other = locked_site.client(), locked_site.client()
     for client in (ann, other):

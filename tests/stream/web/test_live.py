@@ -171,6 +171,17 @@ def test_an_offer_is_answered(site: Site) -> None:
     assert client.post("/api/v1/streams/yard/webrtc", json={"sdp": "x" * 40_000}).status_code == 422
 
 
+def test_webrtc_ends_with_the_login(locked_site: Site) -> None:
+    client = locked_site.client()
+    client.post("/api/v1/login", json={"user": "ann", "password": PASSWORD})
+    client.headers["X-CSRF-Token"] = client.cookies["unmask_csrf"]
+    client.post("/api/v1/streams/yard/webrtc", json={"sdp": "v=0"})
+    (may_watch,) = locked_site.video.may_watch
+    assert may_watch()
+    client.post("/api/v1/logout")
+    assert not may_watch()
+
+
 def test_webrtc_can_be_turned_off() -> None:
     with open_site(WebConfig(enabled=True, port=0, video="mjpeg")) as site:
         client = site.browser()

@@ -20,6 +20,7 @@ from stream.config_web import TlsConfig, WebConfig
 from stream.errors import OutputError, UsageError
 from stream.web.open import open_web
 from stream.web.routes import pages
+from stream.web.server import is_one_too_many
 from tests.stream.web.conftest import PASSWORD
 from tests.stream.web.site import Site, open_site
 from tests.stream.web.test_archive import kept
@@ -100,6 +101,43 @@ def test_a_body_that_never_comes_is_given_up(site: Site, monkeypatch: pytest.Mon
     with raw(site) as connection:
         connection.sendall(b"POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
         assert heard(connection).startswith(b"HTTP/1.1 408")
+
+
+def is_answered(connection: socket.socket) -> bool:
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    got = b""
+    while not got.endswith(b"}") and (part := connection.recv(4096)):
+        got += part
+    return got.startswith(b"HTTP/1.1 200")
+
+
+def is_served(site: Site) -> bool:
+    try:
+        return httpx.get(site.url + "/healthz", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_one_connection_too_many_is_hung_up_on_and_the_others_are_served(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.web.server.CONNECTIONS_MOST", 3)
+    with raw(site) as one, raw(site) as two, raw(site) as three:
+        for connection in (one, two, three):
+            assert is_answered(connection)
+        with raw(site) as four:
+            assert heard(four) == b""
+        assert is_answered(two)
+    wait_until(lambda: is_served(site))
+
+
+def test_another_machine_cannot_take_all_connections() -> None:
+    other, third = "192.0.2.1", "2001:db8::/64"
+    assert not is_one_too_many(other, [other] * 63 + [third])
+    assert is_one_too_many(other, [other] * 64)
+    assert not is_one_too_many(third, [other] * 64)
+    assert not is_one_too_many("127.0.0.1", ["127.0.0.1"] * 255)
+    assert is_one_too_many("127.0.0.1", ["127.0.0.1"] * 256)
 
 
 def test_a_viewer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +354,23 @@ def test_evidence_is_given_whole_and_in_parts_and_runs_nothing(tmp_path: Path) -
         assert client.get("/api/v1/alerts").json()[0]["evidence"] == "a1"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "way"),
+    [
+        ("clip.mp4", "video/mp4", "inline"),
+        ("clip.webm", "video/webm", "inline"),
+        ("clip.mkv", "video/x-matroska", "attachment"),
+        ("clip.exe", "application/octet-stream", "attachment"),
+    ],
+)
+def test_a_clip_is_told_by_its_kind_however_its_camera_encodes(tmp_path: Path, name: str, kind: str, way: str) -> None:
+    (kept(tmp_path, "a1", files=[{"name": name, "kind": "clip", "bytes": 4, "sha256": ""}]) / name).write_bytes(b"clip")
+    with open_site(evidence=tmp_path) as site:
+        answer = site.client().get(f"/api/v1/alerts/a1/evidence/{name}")
+    assert answer.headers["content-type"] == kind
+    assert answer.headers["content-disposition"].startswith(way)
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -342,7 +397,7 @@ def test_beyond_loopback_it_speaks_tls_and_its_cookies_never_leave_it(
 ) -> None:
     config = WebConfig(enabled=True, host="0.0.0.0", port=0, users=users, tls=tls)
     with open_site(config, verify=trusting) as site:
-        assert site.web.url.startswith("https://0.0.0.0:")
+        assert site.web.url.startswith(f"https://{socket.gethostname()}:")
         client = site.client()
         assert client.get("/api/v1/me").json()["login_required"] is True
         answer = client.post("/api/v1/login", json={"user": "ann", "password": PASSWORD})

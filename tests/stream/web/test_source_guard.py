@@ -26,7 +26,7 @@ def resolve(host: str) -> list[str]:
 
 
 def guard(*schemes: str, hosts: tuple[str, ...] = ()) -> SourceGuard:
-    return SourceGuard(schemes or ("rtsp", "rtsps", "http"), hosts, resolve, lambda: ["192.168.1.2", "fe80::1", "::1"])
+    return SourceGuard(schemes or ("rtsp", "rtsps", "http"), hosts, resolve, lambda: ["192.168.1.2", "fd00::2", "::1"])
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,11 @@ def test_cameras_pass_as_they_are(source: str) -> None:
         "[fe80::1]",
         "[fe80::9%25eth0]",
         "[fd00:ec2::254]",
+        "[fd00:ec2::254%1]",
+        "[fd00:ec2::254%25eth0]",
+        "[fd00::2]",
+        "[fd00::2%1]",
+        "[::1%1]",
         "100.100.100.200",
         "224.0.0.1",
         "239.1.2.3",
@@ -152,6 +157,8 @@ def test_hosts_that_the_configuration_names_pass_unlooked() -> None:
         (None, None, "rtsp://old:pw@10.0.0.1:8554/a"),
         ("ann", "p@ss/w:rd#${HOME}", "rtsp://ann:p%40ss%2Fw%3Ard%23%24%7BHOME%7D@10.0.0.1:8554/a"),
         ("ann@evil.example/", "", "rtsp://ann%40evil.example%2F:@10.0.0.1:8554/a"),
+        ("ann", None, "rtsp://ann:pw@10.0.0.1:8554/a"),
+        (None, "new", "rtsp://old:new@10.0.0.1:8554/a"),
     ],
 )
 def test_a_user_and_password_cannot_leave_their_place(user: str | None, password: str | None, expected: str) -> None:

@@ -170,6 +170,37 @@ def test_a_changed_path_keeps_it(secret_site: AppConfig) -> None:
         assert credentials_at(site, "yard") == ("ann", "mine")
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"password": "new"}, ("ann", "new")),
+        ({"user": "bob"}, ("bob", "s3cr3t@")),
+        ({"source": "rtsp://10.0.0.8/other"}, ("ann", "s3cr3t@")),
+        ({"source": "rtsp://10.0.0.8/other", "password": "new"}, ("ann", "new")),
+        ({"source": "rtsp://eve:mine@10.0.0.8/other"}, ("eve", "mine")),
+        ({"source": "rtsp://10.0.0.9/b"}, (None, None)),
+    ],
+)
+def test_the_half_of_a_login_that_is_not_given_stays(
+    site: Site, change: dict[str, str], expected: tuple[str | None, str | None]
+) -> None:
+    client = site.browser()
+    client.post("/api/v1/streams", json={"source": CAMERA, "name": "gate", "user": "ann", "password": "s3cr3t@"})
+    assert client.patch("/api/v1/streams/gate", json=change).status_code == 200
+    assert credentials_at(site, "gate") == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"), [({"user": "ann"}, ("ann", "shared-secret")), ({"password": "mine"}, ("viewer", "mine"))]
+)
+def test_a_shared_login_is_changed_by_halves(
+    secret_site: AppConfig, change: dict[str, str], expected: tuple[str, str]
+) -> None:
+    with open_site(app=secret_site) as site:
+        assert site.browser().patch("/api/v1/streams/yard", json=change).status_code == 200
+        assert credentials_at(site, "yard") == expected
+
+
 def test_a_source_of_the_configuration_may_be_changed_in_all_but_its_address() -> None:
     app = AppConfig(streams=(StreamConfig(name="pattern", source="test"),))
     with open_site(app=app) as site:

@@ -44,6 +44,15 @@ def test_a_password_is_right_or_wrong(file: Path) -> None:
     assert book.with_password("bob", PASSWORD) is None
 
 
+def test_a_wrong_name_costs_as_much_as_a_wrong_password(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book, tried = UserBook(file), list[str]()
+    monkeypatch.setattr(users, "_is_password", lambda known, _: bool(tried.append(known)))
+    assert book.with_password("ann", "wrong") is None
+    assert book.with_password("nobody", "wrong") is None
+    assert len(tried) == 2
+    assert all(known.startswith("$argon2id$") for known in tried)
+
+
 def test_a_token_is_right_or_wrong_and_no_password(tmp_path: Path) -> None:
     token = new_token()
     changed_user(tmp_path / "u.yaml", "prometheus", "viewer", token=token)

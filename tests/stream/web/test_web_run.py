@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -92,6 +94,32 @@ def test_a_run_with_a_page_can_be_watched_and_changed(tmp_path: Path) -> None:
     assert not [thread.name for thread in threading.enumerate() if thread.name in ("web", "AnyIO worker thread")]
 
 
+def test_an_alert_is_told_at_once_and_its_evidence_is_what_was_written(tmp_path: Path) -> None:
+    told: list[dict[str, object]] = []
+    given: dict[str, str] = {}
+
+    def visit(client: httpx.Client, _: Started) -> None:
+        with client.stream("GET", "/api/v1/events") as response:
+            alert = next(data for kind, data in events_in(response.iter_lines()) if kind == "alert")
+            told.append(alert)  # type: ignore[arg-type]
+        path = f"/api/v1/alerts/{told[0]['id']}"
+        evidence = soon(lambda: client.get(path).json()["evidence"])
+        for file in evidence["files"]:  # type: ignore[index]
+            answer = client.get(file["url"])
+            assert answer.status_code == 200
+            given[file["kind"]] = answer.headers["content-type"]
+            assert hashlib.sha256(answer.content).hexdigest() == file["sha256"]
+        assert evidence["timeline"]["moments"]  # type: ignore[index]
+
+    alerts = {"rules": [{"name": "swapped", "kind": "fake", "for_s": 0.5}]}
+    kept = {"folder": tmp_path / "evidence", "before_s": 1, "after_s": 1}
+    web = {"enabled": True, "port": 0}
+    visited(config(tmp_path, "test", web=web, alerts=alerts, evidence=kept, duration_s=100.0), visit)
+    assert (told[0]["rule"], told[0]["stream"], told[0]["state"]) == ("swapped", "test", "firing")
+    assert given["snapshot"] == "image/jpeg"
+    assert given["timeline"] == "application/json"
+
+
 def test_a_run_begins_without_a_stream_and_waits_for_one(tmp_path: Path) -> None:
     listed: list[object] = []
     web = {"enabled": True, "port": 0}
@@ -139,6 +167,7 @@ def test_a_run_without_a_page_loads_no_server() -> None:
 
 
 def test_its_address_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    streams: object = None
-    _say_where(Started(None, (), "m", streams, page_url="http://127.0.0.1:8080/"))  # type: ignore[arg-type]
+    facts: dict[str, object] = {field.name: None for field in fields(Started)}
+    started = Started(**{**facts, "model": "m", "restream_urls": (), "page_url": "http://127.0.0.1:8080/"})  # type: ignore[arg-type]
+    _say_where(started)
     assert "page http://127.0.0.1:8080/" in capsys.readouterr().err.splitlines()
