@@ -413,6 +413,7 @@ def check(path: Path) -> list[str]:
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
         *_alert_lines(config.alerts),
         *_evidence_lines(config.evidence),
+        *_restream_lines(config.restream),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
 
@@ -422,6 +423,13 @@ def _evidence_lines(evidence: EvidenceConfig) -> list[str]:
         return []
     most = evidence.keep_bytes.human_readable()
     return [f"evidence: kept in {evidence.folder} for {evidence.keep_days:g} days, at most {most}"]
+
+
+def _restream_lines(restream: RestreamConfig) -> list[str]:
+    if not restream.enabled:
+        return []
+    asks = "with a password" if restream.has_password else "without a password"
+    return [f"restream: {restream.scheme}://{restream.host}:{restream.port}/NAME, {asks}"]
 
 
 def _window_words(display: Display) -> str:
