@@ -33,9 +33,7 @@ WATCH_S = 60_000
 class Camera:
     """Feeds a live output at about 30 frames a second until it is closed."""
 
-    def __init__(
-        self, name: str = "lobby", port: int = 0, scene: Any = None, guard: RestreamGuard = EVERYBODY
-    ) -> None:
+    def __init__(self, name: str = "lobby", port: int = 0, scene: Any = None, guard: RestreamGuard = EVERYBODY) -> None:
         self.observer, self.errors = ListObserver(), list[OutputError]()
         targets = OutputTargets(restream=Restream(port=port, guard=guard))
         self.output = VideoOutput(
