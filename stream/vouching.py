@@ -144,8 +144,7 @@ def open_canary(
         readiness.set("canary", is_met=True, why=f"off: {why_off}")
         return OpenCanary()
     told = Told(lambda is_met, why: readiness.set("canary", is_met=is_met, why=why), show, record, alert)
-    insists, every_s = wish.enabled == "on", wish.every_min * 60
-    keeper = CanaryKeeper(source or ClipMaker(), told, every_s=every_s, model=spec.name, insists=insists)
+    keeper = CanaryKeeper(source or ClipMaker(), told, every_s=wish.every_min * 60, model=spec.name)
     return OpenCanary(Canary(parts.detector, parts.scorer, recorded_for(spec), keeper.done), keeper)
 
 
@@ -170,8 +169,11 @@ class ClipMaker:
         try:
             process = self._started()
             npz, complaint = process.communicate(timeout=CLIPS_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            self.cancel()
+        except subprocess.TimeoutExpired:
+            self._kill()
+            raise MissingPartError(f"the canary's clips were not made within {CLIPS_TIMEOUT_S:.0f} s") from None
+        except OSError as error:
+            self._kill()
             raise MissingPartError(f"the canary's clips could not be made: {error}") from None
         if process.returncode:
             last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
@@ -181,6 +183,10 @@ class ClipMaker:
     def cancel(self) -> None:
         with self._lock:
             self._is_cancelled = True
+        self._kill()
+
+    def _kill(self) -> None:
+        with self._lock:
             if self._process is not None:
                 self._process.kill()
 

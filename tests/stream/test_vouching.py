@@ -14,9 +14,9 @@ pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt i
 
 from engines.catalog import LoadedModel
 from engines.runtime.swappable import RuntimeChange, SwappableBackend
-from stream import app
+from stream import app, vouching
 from stream.app import Started, watch
-from stream.canary.clips import CanaryClip
+from stream.canary.clips import GENUINE, SWAPPED, CanaryClip
 from stream.config import AppConfig, StreamConfig
 from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain import ChainLog, log_files
@@ -170,6 +170,31 @@ def test_a_canary_that_is_wrong_shows_everywhere(tmp_path: Path) -> None:
     assert "unmask_canary_ok 0.0" in metrics.scrape()
     assert 'unmask_canary_probability{clip="swapped"} 0.98' in metrics.scrape()
     assert (heard[0]["kind"], heard[0]["right"], heard[0]["why"]) == ("canary", False, "start")
+
+
+def test_a_recorded_model_without_clips_is_not_ready_and_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``auto``: what is not looked at must not pass for right."""
+    monkeypatch.setattr(vouching, "recorded_for", lambda _: {GENUINE: 0.24, SWAPPED: 0.95})
+    monkeypatch.setattr(vouching, "_CLIP_MAKER", "raise SystemExit('there is no portrait')")
+    readiness, metrics = Readiness(), Metrics()
+    asked = config(tmp_path, "test", canary={"enabled": "auto"})
+    opened = open_canary(asked, parts(), readiness, show=metrics.show_canary, record=lambda *_: None)
+    opened.start()
+    waited(lambda: "unmask_canary_ok 0.0" in metrics.scrape())
+    opened.close()
+    assert not readiness.is_ready
+    assert "there is no portrait (canary.enabled: off does without)" in readiness.conditions[0].why
+
+
+def test_clips_that_take_too_long_may_be_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vouching, "CLIPS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(vouching, "_CLIP_MAKER", "import time; time.sleep(60)")
+    maker = ClipMaker()
+    for _ in range(2):
+        with pytest.raises(MissingPartError, match="not made within 0 s"):
+            maker.load()
 
 
 def test_a_running_watch_sings_and_its_streams_do_not_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
