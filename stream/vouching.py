@@ -43,6 +43,13 @@ sys.exit(main())
 """At low priority, and without the current folder, where anybody's ``json.py`` may lie."""
 
 
+PASSED_ON = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "XDG_CACHE_HOME"),
+    *("LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+)
+"""What the clips' maker gets of the environment, which also holds the cameras' passwords."""
+
+
 class WatchLog:
     """The watch's records: written to the chain where there is one. ``record`` never raises: the video goes on."""
 
@@ -156,6 +163,14 @@ def _why_off(wish: str, spec: ModelSpec) -> str | None:
     return None if is_known else f"what these weights of {spec.name} say of the clips is not recorded"
 
 
+def clip_maker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """No more than it needs; of the places of packages ours is the first, and none depends on the current folder."""
+    places = environment.get("PYTHONPATH", "").split(os.pathsep)
+    ours = [str(Path(__file__).parents[1]), *(place for place in places if Path(place).is_absolute())]
+    passed_on = {name: environment[name] for name in PASSED_ON if name in environment}
+    return {**passed_on, "PYTHONPATH": os.pathsep.join(ours)}
+
+
 class ClipMaker:
     """Makes the clips from the packages that hold their pictures, in a process of its own; nothing stays on disk."""
 
@@ -200,7 +215,7 @@ class ClipMaker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                env=clip_maker_environment(os.environ),
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends it
             )
             return self._process

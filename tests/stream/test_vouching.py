@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from stream.evidence_parts import config_sha256
 from stream.metrics import Metrics
 from stream.parts import Parts
 from stream.scoring.scorer import ModelScorer
-from stream.vouching import ClipMaker, WatchLog, open_canary, open_log
+from stream.vouching import ClipMaker, WatchLog, clip_maker_environment, open_canary, open_log
 from stream.web.ports import Readiness
 from tests.fakes import FEATURES, backbone_of, head_of, spec_of
 from tests.stream.canary.test_canary import CLIPS, by_brightness, waited
@@ -186,6 +187,22 @@ def test_a_recorded_model_without_clips_is_not_ready_and_shows_it(
     opened.close()
     assert not readiness.is_ready
     assert "there is no portrait (canary.enabled: off does without)" in readiness.conditions[0].why
+
+
+def test_the_maker_of_clips_learns_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the process itself tells."""
+    monkeypatch.setenv("CAMERA_PASSWORD", "hunter2")
+    monkeypatch.setattr(vouching, "_CLIP_MAKER", "import os; raise SystemExit(' '.join(sorted(os.environ)))")
+    with pytest.raises(MissingPartError) as told:
+        ClipMaker().load()
+    assert "PATH" in str(told.value)
+    assert "CAMERA_PASSWORD" not in str(told.value)
+
+
+def test_the_maker_of_clips_finds_packages_where_this_process_does() -> None:
+    given = clip_maker_environment({"PYTHONPATH": os.pathsep.join(["/opt/more", "", "here"]), "PATH": "/bin", "X": "y"})
+    ours = str(Path(vouching.__file__).parents[1])
+    assert given == {"PATH": "/bin", "PYTHONPATH": os.pathsep.join([ours, "/opt/more"])}
 
 
 def test_clips_that_take_too_long_may_be_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
