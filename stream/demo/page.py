@@ -18,6 +18,8 @@ from stream.gst.camera import RtspCamera
 from stream.parts import Parts
 
 FAKE_FOR_S = 3.0
+COOL_DOWN_S = 10.0
+"""Less than a round of the clip: each swapped half is told."""
 FREE_PORT = 0
 
 
@@ -60,6 +62,8 @@ def page_config(folder: Path, url: str, port: int) -> AppConfig:
         display=False,
         metrics=MetricsConfig(port=FREE_PORT),
         web=WebConfig(enabled=True, port=port),
-        alerts=AlertsConfig(rules=(FakeRule(name="fake-face", kind="fake", for_s=FAKE_FOR_S),)),
+        alerts=AlertsConfig(
+            rules=(FakeRule(name="fake-face", kind="fake", for_s=FAKE_FOR_S, cool_down_s=COOL_DOWN_S),)
+        ),
         evidence=EvidenceConfig(folder=folder / "evidence", key=folder / "log.pem"),
     )

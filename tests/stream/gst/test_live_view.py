@@ -197,8 +197,8 @@ def test_an_encoder_that_failed_is_tried_anew_for_the_next_viewer(
         patch.setattr("stream.gst.jpegs.scale_launch", lambda _: "identity error-after=1")
         assert next(pictures) is None
         assert "pictures of lobby for viewers have stopped" in caplog.text
+        patch.undo()  # before somebody comes: pictures are pushed on another thread
         with view.jpegs(LOBBY, 30) as others:
-            patch.undo()
             first(others)
 
 
