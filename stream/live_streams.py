@@ -12,7 +12,7 @@ from pathlib import Path
 from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
 from stream.config_restream import RestreamConfig
-from stream.errors import OutputError, UnmaskError, UsageError
+from stream.errors import OutputError, TooManyStreamsError, UnmaskError, UsageError
 from stream.evidence.keeper import EvidenceKeeper
 from stream.gst.live_view import LiveView
 from stream.gst.output import OutputTargets, Restream, VideoOutput
@@ -168,9 +168,11 @@ class LiveStreams:
         entry = self._entries.get(StreamName(name))
         return None if entry is None else entry.order.stream
 
-    def add(self, stream: StreamConfig) -> StreamStatus:
-        """Watch one more; without a name it gets one."""
+    def add(self, stream: StreamConfig, most: int | None = None) -> StreamStatus:
+        """Watch one more; without a name it gets one. Raises TooManyStreamsError where there would be over ``most``."""
         with self._lock:
+            if most is not None and len(self._entries) >= most:
+                raise TooManyStreamsError(f"{len(self._entries)} streams are watched, and no more may be: remove one")
             wanted = self._config.with_streams([*self._config.streams, stream])
             self._meet(wanted)
             return self._status(self._entries[StreamName(wanted.streams[-1].name)])
