@@ -37,6 +37,8 @@ from tests.stream.test_app import config, parts  # noqa: E402
 from tests.stream.test_live_streams import Watching  # noqa: E402
 from tests.stream.web.site import alert_of, open_site  # noqa: E402
 
+GONE = "404"
+"""A picture that was asked for while its stream was removed."""
 WITHOUT_WEBRTC = "delete window.RTCPeerConnection"
 PICTURE = """() => {
   const shown = [...document.querySelectorAll('.screen video, .screen img')].find((one) => !one.hidden);
@@ -131,6 +133,20 @@ def test_the_video_moves_and_scores_change(browser: Any, run: Run, way: str, scr
         assert "frames/s" in text_of(page, ".facts")
 
 
+def test_many_streams_by_mjpeg_leave_the_browser_connections(browser: Any, run: Run) -> None:
+    """Two play, the others come as single pictures, until one of the two makes room."""
+    others, source = ("north", "south"), run.watching.now["lobby"].source
+    for name in others:
+        run.watching.streams.add(StreamConfig(name=name, source=source))
+    with visiting(browser, run.url, size=(1600, 2400), script=WITHOUT_WEBRTC, allowed=[GONE]) as page:
+        page.wait_for_selector(".screen[data-way=stills] img:not([hidden])")
+        assert page.locator(".screen[data-way=mjpeg]").count() == 2
+        run.watching.streams.remove("north")
+        page.wait_for_selector(".screen[data-way=stills]", state="detached")
+        assert page.locator(".screen[data-way=mjpeg]").count() == 2
+    run.watching.streams.remove("south")
+
+
 def test_whoever_closes_the_page_is_gone_and_nothing_is_drawn(browser: Any, run: Run) -> None:
     """By WebRTC in one tab, by MJPEG in the other."""
     with visiting(browser, run.url) as page, visiting(browser, run.url, script=WITHOUT_WEBRTC) as other:
@@ -159,7 +175,7 @@ def test_a_timeline_is_zoomed_by_dragging_and_shown_whole_again(browser: Any, ru
 
 def test_a_stream_is_added_changed_and_removed(browser: Any, run: Run) -> None:
     source = run.watching.now["lobby"].source
-    with visiting(browser, run.url, allowed="422") as page:
+    with visiting(browser, run.url, allowed=("422", GONE)) as page:
         page.click("text=Add a stream")
         page.fill("[name=source]", "file:///etc/passwd")
         page.keyboard.press("Enter")
@@ -214,7 +230,7 @@ def test_what_others_name_is_never_markup(browser: Any) -> None:
 
 
 def test_a_lost_connection_is_said_and_made_again(browser: Any) -> None:
-    with open_site() as first, visiting(browser, first.url, allowed="ERR_") as page:
+    with open_site() as first, visiting(browser, first.url, allowed=["ERR_"]) as page:
         page.wait_for_selector("article")
         first.web.close()
         page.wait_for_selector("#lost:not([hidden])")
@@ -229,7 +245,7 @@ def test_a_page_with_users_asks_for_a_login(browser: Any, tmp_path: Path) -> Non
     changed_user(users, "ann", "viewer", password="correct horse battery")
     with (
         open_site(WebConfig(enabled=True, port=0, users=users)) as site,
-        visiting(browser, site.url, allowed="401") as page,
+        visiting(browser, site.url, allowed=["401"]) as page,
     ):
         page.fill("[name=user]", "ann")
         page.fill("[name=password]", "wrong horse")
