@@ -206,6 +206,7 @@ COMPOSERS = [
     "stream.reload",
     "stream.vouching",
     "stream.web",
+    "stream.config_check",
     "stream.app",
     "stream.demo",
     "stream.doctor",
