@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.errors import UsageError
-from stream.evidence.chain import handed_in, log_files
+from stream.evidence.chain import log_files
 from stream.evidence.chain_line import (
     CUT,
     EVIDENCE,
@@ -24,6 +24,7 @@ from stream.evidence.chain_line import (
     LONGEST_LINE,
     PUBLIC_KEY_FILE,
     PURGE,
+    REFUSED,
     SIGNATURE,
     START,
     TORN,
@@ -33,6 +34,7 @@ from stream.evidence.chain_line import (
     signed_text,
 )
 from stream.evidence.folder_check import FolderCheck
+from stream.evidence.handed_in import handed_in
 from stream.evidence.signing import PublicKey, read_public_key
 
 MOST_FINDINGS = 50
@@ -183,12 +185,20 @@ class _Reading:
         self._check_head()
         if self._expected is not None and not self._has_expected:
             report.find(self._where, f"the log does not hold the expected head {self._expected}: its end was cut off")
+        self._check_handed_in()
         if self._evidence is not None:
-            for path, _, record in handed_in(self._logs):
-                self._evidence.handed_in(record, f"{path.parent.name}/{path.name}")
             self._evidence.finish()
             report.evidence_folders, report.evidence_files = self._evidence.folders, self._evidence.files
             report.purged = self._evidence.purged
+
+    def _check_handed_in(self) -> None:
+        """What waits to be written counts when the log's key has signed it; without that it is a forgery."""
+        for given in handed_in(self._logs):
+            where = f"{given.path.parent.name}/{given.path.name}"
+            if self._key is None or not given.is_signed_by(self._key):
+                self._report.find(where, "says that a folder was deleted, and is not signed by the log's key: forged")
+            elif self._evidence is not None:
+                self._evidence.handed_in(given.record, where)
 
     def _take(self, text: bytes) -> None:
         self._lacks_end = not text.endswith(b"\n")
@@ -251,6 +261,8 @@ class _Reading:
             self._check_signature(line)
         elif line.kind == CUT:
             self._check_cut(record)
+        elif line.kind == REFUSED:
+            self._report.note(self._where, "somebody handed in a deletion that the log's key had not signed: refused")
         elif line.kind == EVIDENCE and self._evidence is not None:
             self._evidence.recorded(record, self._where)
         elif line.kind == PURGE and self._evidence is not None:

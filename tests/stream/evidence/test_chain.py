@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from stream.errors import OutputError
-from stream.evidence.chain import ChainLimits, ChainLog, handed_in, log_files, open_record
+from stream.evidence.chain import ChainLimits, ChainLog, log_files, open_record
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
+from stream.evidence.handed_in import handed_in
+from stream.evidence.signing import open_key
 from stream.evidence.verify import verify
 from tests.stream.evidence.logs import lines_of, opened, written
 
@@ -283,6 +285,34 @@ def test_a_command_hands_in_what_a_running_watch_then_writes(tmp_path: Path) -> 
     assert kinds(tmp_path).count("purge") == 2
     assert list(handed_in(tmp_path / LOG_FOLDER)) == []
     assert verify(tmp_path).is_intact
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize(("name", "words"), [("gone.pem", "No such file"), ("other.pem", "another key's")])
+def test_a_command_that_cannot_sign_is_refused_in_one_line(
+    tmp_path: Path, name: str, words: str, is_held: bool
+) -> None:
+    keys = tmp_path.parent / "keys"
+    open_key(keys / "other.pem")
+    log = opened(tmp_path)
+    if not is_held:
+        log.close()
+    with (
+        pytest.raises(OutputError, match=f"nothing is deleted, because .*{words}"),
+        open_record(tmp_path / LOG_FOLDER, keys / name),
+    ):
+        pass
+    assert not (keys / "gone.pem").exists()
+    log.close()
+
+
+def test_a_command_that_cannot_sign_is_refused_in_one_line_for_a_key_that_others_may_read(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    key = tmp_path.parent / "keys" / "log.pem"
+    key.chmod(0o644)
+    with pytest.raises(OutputError, match="chmod 600"), open_record(tmp_path / LOG_FOLDER, key):
+        pass
+    key.chmod(0o600)
 
 
 def test_without_a_log_a_command_begins_none(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from stream.errors import UsageError
 from stream.evidence.chain import ChainLog, hand_in, log_files
 from stream.evidence.chain_line import LOG_FOLDER, SIGNATURE, LogLine, canonical, line_from, signed_text
+from stream.evidence.handed_in import sealed
 from stream.evidence.signing import open_key
 from stream.evidence.verify import Report, report_lines, verify
 from tests.stream.evidence.logs import evidence, kept, lines_of, opened, restore, written
@@ -81,7 +82,7 @@ def test_one_changed_byte_is_found_in_its_line(folder: Path, whole: dict[Path, b
 def test_a_line_that_is_taken_out_doubled_or_moved_is_found(
     folder: Path, whole: dict[Path, bytes], data: st.DataObject
 ) -> None:
-    path = data.draw(st.sampled_from(log_files(folder / LOG_FOLDER)))
+    path = data.draw(st.sampled_from([path for path in log_files(folder / LOG_FOLDER) if whole[path].count(b"\n") > 1]))
     lines = whole[path].splitlines(keepends=True)
     first, second = sorted(data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=2, max_size=2, unique=True)))
     changes: dict[str, Callable[[], list[bytes]]] = {
@@ -303,7 +304,8 @@ def test_a_purge_that_did_not_come_to_its_end_is_noted_and_the_folder_still_coun
 
 
 def test_a_purge_that_is_handed_in_explains_what_is_missing(vault: Path) -> None:
-    hand_in(vault / LOG_FOLDER, "purge", {"folder": "door-1", "why": "asked for"})
+    key = open_key(vault.parent / "keys" / "log.pem")
+    hand_in(vault / LOG_FOLDER, key, "purge", {"folder": "door-1", "why": "asked for"})
     assert verify(vault).is_intact
     shutil.rmtree(vault / "door-1")
     report = verify(vault)
@@ -314,6 +316,50 @@ def test_a_purge_that_is_handed_in_explains_what_is_missing(vault: Path) -> None
     assert report.is_intact
     assert report.notes == []
     assert report.purged == 2
+
+
+def unsigned(_vault: Path, given: dict[str, object]) -> dict[str, object]:
+    return given
+
+
+def signed_by_another(vault: Path, _given: dict[str, object]) -> dict[str, object]:
+    return json.loads(sealed("purge", dict(PURGED), open_key(vault.parent / "keys" / "other.pem")))  # type: ignore[no-any-return]
+
+
+def of_another_folder(vault: Path, given: dict[str, object]) -> dict[str, object]:
+    other = json.loads(sealed("purge", {"folder": "door-2"}, open_key(vault.parent / "keys" / "log.pem")))
+    return {**given, "signature": other["signature"]}
+
+
+def signature_of_a_line(vault: Path, given: dict[str, object]) -> dict[str, object]:
+    return {**given, "signature": json.loads((vault / LOG_FOLDER / "head.json").read_bytes())["signature"]}
+
+
+def no_number(_vault: Path, given: dict[str, object]) -> dict[str, object]:
+    return {**given, "record": {**PURGED, "bytes": float("nan")}, "signature": 7}
+
+
+PURGED = {"folder": "door-1", "why": "asked for"}
+FORGERIES = [unsigned, signed_by_another, of_another_folder, signature_of_a_line, no_number]
+
+
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_a_deletion_cannot_be_forged_without_the_key(
+    vault: Path, forge: Callable[[Path, dict[str, object]], dict[str, object]], caplog: pytest.LogCaptureFixture
+) -> None:
+    place = vault / LOG_FOLDER / "handed-in"
+    place.mkdir()
+    (place / "1-1.json").write_text(json.dumps(forge(vault, {"kind": "purge", "record": PURGED})))
+    assert places(verify(vault)) == ["handed-in/1-1.json"], "told while the folder is still there"
+    shutil.rmtree(vault / "door-1")
+    assert sorted(places(verify(vault))) == ["door-1", "handed-in/1-1.json"]
+    opened(vault).close()
+    assert "a forged purge is refused" in caplog.text
+    assert [path.name for path in place.iterdir()] == ["1-1.refused"]
+    report = verify(vault)
+    assert places(report) == ["door-1"]
+    assert report.purged == 1
+    assert any("refused" in note.what for note in report.notes)
 
 
 def test_evidence_that_is_being_written_is_no_break(vault: Path) -> None:
