@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from stream.errors import OutputError
+from stream.evidence.chain_check import broken_at
 from stream.evidence.chain_line import (
     CUT,
     FILES,
@@ -58,6 +59,10 @@ LOOK_S = 1.0
 
 class LogHeldError(OutputError):
     """Another process writes this log."""
+
+
+class BrokenLogError(OutputError):
+    """Somebody has been at this log."""
 
 
 class OtherKeyError(OutputError):
@@ -220,6 +225,7 @@ class ChainLog:
             self._begin()
             return
         self._check_key()
+        self._refuse_broken()
         self._last = end.last or LogLine(0, 0.0, None, "", {}, "", START)
         self._path, self._file = end.path, _append_to(end.path)
         self._mend(end)
@@ -242,6 +248,14 @@ class ChainLog:
             _write_whole(path, self._key.public.to_pem())
         elif known != self._key.public.to_pem():
             raise _other_key(self._folder, self._key)
+
+    def _refuse_broken(self) -> None:
+        """Nothing is signed on top of lines that somebody changed: it would look as if they were vouched for."""
+        broken = broken_at(log_files(self._folder), self._key.public)
+        if broken is not None:
+            path, number = broken
+            what = f"the log {path} is broken at line {number}"
+            raise BrokenLogError(f"{what}: run unmask verify, and move the whole evidence folder away")
 
     def _mend(self, end: _End) -> None:
         """Close a line that a crash left open: what is there of it stays."""

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -226,8 +228,67 @@ def test_cutting_signed_lines_is_told_for_good_though_the_log_goes_on(tmp_path: 
     assert "signed lines up to 9 were gone before this start" in report.findings[0].what
 
 
+def changed_line(path: Path) -> int:
+    path.write_bytes(path.read_bytes().replace(b'"number":3', b'"number":8', 1))
+    return 6
+
+
+def line_taken_out(path: Path) -> int:
+    lines = lines_of([path])
+    path.write_bytes(b"".join(lines[:4] + lines[5:]))
+    return 5
+
+
+def no_line(path: Path) -> int:
+    lines = lines_of([path])
+    path.write_bytes(b"".join([*lines[:4], b"rubbish\n", *lines[4:]]))
+    return 5
+
+
+def wrong_signature(path: Path) -> int:
+    lines = lines_of([path])
+    line = line_from(lines[-1][:-1])
+    lines[-1] = replace(line, record={**line.record, "signature": "AAAA"}).sealed().to_bytes()
+    path.write_bytes(b"".join(lines))
+    return len(lines)
+
+
+def only_random(path: Path) -> int:
+    path.write_bytes(bytes(range(11, 256)))
+    return 1
+
+
+def random_end(path: Path) -> int:
+    count = len(lines_of([path]))
+    torn(path.parent.parent, bytes(range(11, 256)))
+    return count + 1
+
+
+BREAKS = [changed_line, line_taken_out, no_line, wrong_signature, only_random, random_end]
+
+
+@pytest.mark.parametrize("change", BREAKS)
+def test_a_broken_log_is_not_gone_on_with(tmp_path: Path, change: Callable[[Path], int]) -> None:
+    (path,) = written(tmp_path, 6)
+    number = change(path)
+    left = path.read_bytes()
+    assert not verify(tmp_path).is_intact
+    with pytest.raises(OutputError, match=f"is broken at line {number}: run unmask verify, and move the whole"):
+        opened(tmp_path)
+    assert path.read_bytes() == left, "nothing is written, let alone signed, on top of it"
+
+
+def test_a_newest_file_that_does_not_follow_the_one_before_is_not_gone_on_with(tmp_path: Path) -> None:
+    files = written(tmp_path, 30, file_bytes=2000)
+    files[-2].unlink()
+    with pytest.raises(OutputError, match=rf"{files[-1].name} is broken at line 1:"):
+        opened(tmp_path)
+
+
 WRITER = """
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from stream.evidence.chain import ChainLimits, ChainLog
 log = ChainLog(Path(sys.argv[1]), Path(sys.argv[2]), ChainLimits(file_bytes=20000, sign_lines=7))
