@@ -20,18 +20,17 @@ from functools import partial
 from pathlib import Path
 
 from stream.errors import OutputError
+from stream.evidence.chain_check import broken_at
 from stream.evidence.chain_line import (
     CUT,
     FILES,
     HANDED_IN,
     HEAD_FILE,
     JSON,
-    LARGEST_HANDED_IN,
     LOCK_FILE,
     LONGEST_LINE,
-    MOST_HANDED_IN,
     PUBLIC_KEY_FILE,
-    PURGE,
+    REFUSED,
     SIGNATURE,
     START,
     TORN,
@@ -42,7 +41,8 @@ from stream.evidence.chain_line import (
     signed_text,
 )
 from stream.evidence.folders import make_private
-from stream.evidence.signing import default_key_path, open_key
+from stream.evidence.handed_in import HandedIn, handed_in, sealed
+from stream.evidence.signing import SigningKey, default_key_path, open_key, read_key
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,18 @@ BEFORE_HEAD = 2
 """Lines of a new log before its first head is on disk: a crash there leaves it without."""
 
 
+LONGEST_NAME = 255
+"""Characters of a folder's name that are repeated of somebody whom nobody believes."""
 LOOK_S = 1.0
 """How often it looks for what was handed in."""
-MAY_BE_HANDED_IN = (PURGE,)
 
 
 class LogHeldError(OutputError):
     """Another process writes this log."""
+
+
+class BrokenLogError(OutputError):
+    """Somebody has been at this log."""
 
 
 class OtherKeyError(OutputError):
@@ -113,6 +118,8 @@ class ChainLog:
         self._said_at: float | None = None
         self._unsigned = 0
         self._is_closed = False
+        self._refused = frozenset[str]()
+        """SHA-256 of what was handed in, not believed, and said to be."""
         self._taken_over = frozenset[Path]()
         """What is written down and could not be deleted."""
         self._held = _lock(folder)
@@ -193,14 +200,18 @@ class ChainLog:
                 said = str(error)
 
     def _take_over(self) -> None:
-        """Write down what other processes have handed in; what is no record of ours is left lying."""
-        for path, kind, record in handed_in(self._folder):
+        """Write down what other processes have handed in and signed; what is no record of ours is left lying."""
+        for given in handed_in(self._folder):
+            if not given.is_signed_by(self._key.public):
+                self._refuse(given)
+                continue
+            path = given.path
             is_new = path not in self._taken_over
             if is_new:
                 with self._lock:
                     if self._is_closed:
                         return
-                    self._say(kind, record)
+                    self._say(given.kind, given.record)
             self._taken_over |= {path}
             if self._is_deleted(path, is_new=is_new):
                 self._taken_over -= {path}
@@ -215,6 +226,19 @@ class ChainLog:
             return False
         return True
 
+    def _refuse(self, given: HandedIn) -> None:
+        """Somebody without the key wants a deletion believed: that is said and written down, and the file kept."""
+        if given.sha256 not in self._refused:
+            log.error("%s is not signed by the log's key: a forged %s is refused", given.path, given.kind)
+            folder = str(given.record.get("folder"))[:LONGEST_NAME]
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._say(REFUSED, {"file": given.path.name, "sha256": given.sha256, "folder": folder})
+            self._refused |= {given.sha256}
+        with suppress(OSError):  # it stays, and is still not believed
+            given.path.rename(given.path.with_suffix(".refused"))
+
     # What follows runs with the lock held, or before there is a second thread.
 
     def _open(self) -> None:
@@ -223,6 +247,7 @@ class ChainLog:
             self._begin()
             return
         self._check_key()
+        self._refuse_broken()
         self._last = end.last or LogLine(0, 0.0, None, "", {}, "", START)
         self._path, self._file = end.path, _append_to(end.path)
         self._mend(end)
@@ -244,10 +269,15 @@ class ChainLog:
             log.warning("%s was missing and is written again: keep a copy elsewhere", path)
             _write_whole(path, self._key.public.to_pem())
         elif known != self._key.public.to_pem():
-            raise OtherKeyError(
-                f"the log in {self._folder} is another key's, not {self.fingerprint}: "
-                "set evidence.key to that one, or name another evidence.folder"
-            )
+            raise _other_key(self._folder, self._key)
+
+    def _refuse_broken(self) -> None:
+        """Nothing is signed on top of lines that somebody changed: it would look as if they were vouched for."""
+        broken = broken_at(log_files(self._folder), self._key.public)
+        if broken is not None:
+            path, number = broken
+            what = f"the log {path} is broken at line {number}"
+            raise BrokenLogError(f"{what}: run unmask verify, and move the whole evidence folder away")
 
     def _mend(self, end: _End) -> None:
         """Close a line that a crash left open: what is there of it stays."""
@@ -340,28 +370,24 @@ class ChainLog:
         self._unsigned = 0
 
 
-def hand_in(folder: Path, kind: str, record: Mapping[str, JSON]) -> None:
-    """For a process that may not write the log because another one does: that one will. Raises OutputError."""
+def _other_key(folder: Path, key: SigningKey) -> OtherKeyError:
+    return OtherKeyError(
+        f"the log in {folder} is another key's, not {key.public.fingerprint}: "
+        "set evidence.key to that one, or name another evidence.folder"
+    )
+
+
+def hand_in(folder: Path, key: SigningKey, kind: str, record: Mapping[str, JSON]) -> None:
+    """For a process that may not write the log because another one does: that one will. Raises OutputError.
+
+    ``key``: the log's own; with another one, or none, nobody believes it.
+    """
     place = folder / HANDED_IN
     try:
         make_private(place)
-        _write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", canonical({"kind": kind, "record": record}))
+        _write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", sealed(kind, dict(record), key))
     except OSError as error:
         raise OutputError(f"a record cannot be handed in at {place}: {error.strerror}") from None
-
-
-def handed_in(folder: Path) -> Iterator[tuple[Path, str, dict[str, JSON]]]:
-    """(file, kind, record), oldest first."""
-    for path in sorted((folder / HANDED_IN).glob("[0-9]*.json"))[:MOST_HANDED_IN]:
-        try:
-            if path.is_symlink() or path.stat().st_size > LARGEST_HANDED_IN:
-                continue
-            given = json.loads(path.read_bytes())
-            kind, record = given["kind"], given["record"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            continue
-        if kind in MAY_BE_HANDED_IN and isinstance(record, dict):
-            yield path, kind, record
 
 
 @dataclass(frozen=True)
@@ -378,24 +404,39 @@ class CommandRecord:
 
 @contextmanager
 def open_record(folder: Path, key_path: Path | None) -> Iterator[CommandRecord]:
-    """A command's way to the log: written at once, or handed in for the watch that has the log or its key.
+    """A command's way to the log: written at once, or signed and handed in for the watch that has the log.
 
-    Where no log was ever begun nothing is recorded.
+    Where no log was ever begun nothing is recorded. Raises OutputError when the log's key cannot be read here, or the
+    log cannot be written.
     """
     if not log_files(folder):
         yield CommandRecord(lambda _kind, _record: None)
         return
     key_path, chain = key_path or default_key_path(), None
-    if key_path.is_file():
-        with suppress(LogHeldError, OtherKeyError):
-            chain = ChainLog(folder, key_path)
+    key = _own_key(folder, key_path)
+    with suppress(LogHeldError):
+        chain = ChainLog(folder, key_path)
     if chain is None:
-        yield CommandRecord(partial(hand_in, folder), is_handed_in=True)
+        yield CommandRecord(partial(hand_in, folder, key), is_handed_in=True)
         return
     try:
         yield CommandRecord(chain.append)
     finally:
         chain.close()
+
+
+def _own_key(folder: Path, path: Path) -> SigningKey:
+    """The key that signs the log, for who is to vouch for a record. Raises OutputError."""
+    try:
+        key = read_key(path)
+        beside = folder / PUBLIC_KEY_FILE
+        if beside.is_file() and beside.read_bytes() != key.public.to_pem():
+            raise _other_key(folder, key)
+    except OutputError as error:
+        raise type(error)(f"nothing is deleted, because no record of it can be signed: {error}") from None
+    except OSError as error:
+        raise OutputError(f"{error.filename} cannot be read ({error.strerror}): nothing is deleted") from None
+    return key
 
 
 def log_files(folder: Path) -> list[Path]:

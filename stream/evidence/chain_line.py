@@ -23,6 +23,7 @@ LARGEST_HANDED_IN, MOST_HANDED_IN = 1 << 14, 10_000
 LOG_FOLDER = "log"
 """Of the log, below the evidence folder."""
 SIGNATURE, TORN, CUT, EVIDENCE, PURGE = "signature", "torn", "cut", "evidence", "purge"
+REFUSED = "refused"
 """Kinds that verification knows; all others are only part of the chain."""
 
 

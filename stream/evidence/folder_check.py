@@ -61,7 +61,7 @@ class FolderCheck:
             self.purged += self._promised.pop(str(folder), None) is not None
 
     def handed_in(self, record: Mapping[str, Any], where: str) -> None:
-        """A purge that the log does not hold yet."""
+        """A purge that the log does not hold yet, signed by its key."""
         folder = str(record.get("folder"))
         if folder not in self._on_disk and self._promised.pop(folder, None) is not None:
             self._note(folder, f"is gone, and its deletion was handed in ({where}) but is not in the log yet")

@@ -69,10 +69,18 @@ def open_key(path: Path) -> SigningKey:
     try:
         if not path.exists():
             _make_key(path)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    return read_key(path)
+
+
+def read_key(path: Path) -> SigningKey:
+    """The key at ``path``, which must be there. Raises OutputError."""
+    try:
         _refuse_readable(path)
         key = load_pem_private_key(_content(path), password=None)
     except OSError as error:
-        raise OutputError(f"the log's key {path} cannot be used ({error.strerror}): set evidence.key") from None
+        raise _unusable(path, error) from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise OutputError(f"{path} holds no Ed25519 key of this program: set evidence.key to another file") from None
     if not isinstance(key, Ed25519PrivateKey):
@@ -115,6 +123,10 @@ def _make_key(path: Path) -> None:
         pass  # the other one's
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _unusable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"the log's key {path} cannot be used ({error.strerror}): set evidence.key")
 
 
 def _refuse_readable(path: Path) -> None:

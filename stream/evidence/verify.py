@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from stream.errors import UsageError
-from stream.evidence.chain import handed_in, log_files
+from stream.evidence.chain import log_files
+from stream.evidence.chain_check import may_be_torn
 from stream.evidence.chain_line import (
     CUT,
     EVIDENCE,
@@ -24,6 +26,7 @@ from stream.evidence.chain_line import (
     LONGEST_LINE,
     PUBLIC_KEY_FILE,
     PURGE,
+    REFUSED,
     SIGNATURE,
     START,
     TORN,
@@ -33,6 +36,7 @@ from stream.evidence.chain_line import (
     signed_text,
 )
 from stream.evidence.folder_check import FolderCheck
+from stream.evidence.handed_in import handed_in
 from stream.evidence.signing import PublicKey, read_public_key
 
 MOST_FINDINGS = 50
@@ -107,6 +111,8 @@ def verify(folder: Path, *, public_key: Path | None = None, expect_head: str | N
     files = log_files(logs)
     if not files:
         raise UsageError(f"no log in {folder}: give the evidence.folder of a configuration")
+    if expect_head is not None and not re.fullmatch("[0-9a-f]{64}", expect_head):
+        raise UsageError(f"{expect_head!r} is no head: give --expect-head the 64 digits that unmask verify prints last")
     report = Report()
     key = _key_of(logs, public_key, report)
     evidence = FolderCheck(folder, report.find, report.note) if logs != folder else None
@@ -138,7 +144,8 @@ class _Fragment:
     where: str
     what: str
     sha256: str
-    size: int
+    may_be_torn: bool
+    """Whether it looks as a crash leaves a line."""
 
 
 class _Reading:
@@ -156,6 +163,8 @@ class _Reading:
         self._report, self._key, self._evidence = report, key, evidence
         self._expected, self._has_expected = expect_head, False
         self._seq, self._previous = 0, START
+        self._is_lost = False
+        """Whether the newest line was told to be changed: what it says of itself is not held against the next."""
         self._at: float | None = None
         self._fragment: _Fragment | None = None
         self._broken_since: str | None = None
@@ -183,12 +192,20 @@ class _Reading:
         self._check_head()
         if self._expected is not None and not self._has_expected:
             report.find(self._where, f"the log does not hold the expected head {self._expected}: its end was cut off")
+        self._check_handed_in()
         if self._evidence is not None:
-            for path, _, record in handed_in(self._logs):
-                self._evidence.handed_in(record, f"{path.parent.name}/{path.name}")
             self._evidence.finish()
             report.evidence_folders, report.evidence_files = self._evidence.folders, self._evidence.files
             report.purged = self._evidence.purged
+
+    def _check_handed_in(self) -> None:
+        """What waits to be written counts when the log's key has signed it; without that it is a forgery."""
+        for given in handed_in(self._logs):
+            where = f"{given.path.parent.name}/{given.path.name}"
+            if self._key is None or not given.is_signed_by(self._key):
+                self._report.find(where, "says that a folder was deleted, and is not signed by the log's key: forged")
+            elif self._evidence is not None:
+                self._evidence.handed_in(given.record, where)
 
     def _take(self, text: bytes) -> None:
         self._lacks_end = not text.endswith(b"\n")
@@ -197,7 +214,7 @@ class _Reading:
             line = line_from(body)
         except LineError as error:
             self._settle_fragment(None)
-            self._fragment = _Fragment(self._where, str(error), hashlib.sha256(body).hexdigest(), len(body))
+            self._fragment = _Fragment(self._where, str(error), hashlib.sha256(body).hexdigest(), may_be_torn(body))
             return
         self._settle_fragment(line)
         self._is_open = self._lacks_end
@@ -213,19 +230,33 @@ class _Reading:
         if after is not None and after.kind == TORN and after.record.get("sha256") == fragment.sha256:
             self._report.torn += 1
             self._report.note(fragment.where, "torn by a crash, closed and noted at the next start")
-        elif after is None and self._lacks_end and fragment.where == self._where:
+        elif after is None and self._lacks_end and fragment.may_be_torn and fragment.where == self._where:
             self._report.note(fragment.where, "the last line is torn: a crash, or a cut; the next start closes it")
         else:
             self._break(fragment.where, f"{fragment.what}: it was changed")
+            if after is None or after.seq != self._seq + 1:  # else it was put in, and the chain goes on around it
+                self._lose()
 
     def _check_chain(self, line: LogLine) -> None:
+        """One finding for a line, whatever else follows from that."""
         if line.right_hash() != line.hash:
             self._break(self._where, "was changed: its hash is another")
+            self._lose()
+            self._previous = line.hash
+            return
         if line.seq != self._seq + 1:
             self._break(self._where, _told_gap(self._seq, line.seq))
-        elif line.previous != self._previous:
+            self._at = None
+        elif line.previous != self._previous and not self._is_lost:
             self._break(self._where, f"does not follow line {self._seq}: that one was changed, or this one put in")
-        self._seq, self._previous = line.seq, line.hash
+        self._seq, self._previous, self._is_lost = line.seq, line.hash, False
+
+    def _lose(self) -> None:
+        """A line is there and says nothing that can be believed: not which it is, not when, not what was before."""
+        self._is_lost, self._at = True, None
+        self._seq += 1
+        if self._head is not None and self._seq == self._head.seq and not self._lacks_end:
+            self._saw_head = True  # told already
 
     def _break(self, where: str, what: str) -> None:
         self._broken_since = self._broken_since or where
@@ -239,7 +270,8 @@ class _Reading:
             drift = line.at - self._at - line.since_s
             if abs(drift) > CLOCK_SLACK_S:
                 report.note(self._where, f"the clock was set {'on' if drift > 0 else 'back'} by {abs(drift):.0f} s")
-        report.last_at = self._at = line.at
+        report.last_at = line.at
+        self._at = None if self._is_lost else line.at
         if self._expected == line.hash:
             self._has_expected = True
         if self._head is not None and line.seq == self._head.seq and line.hash == self._head.digest:
@@ -247,10 +279,14 @@ class _Reading:
 
     def _look_into(self, line: LogLine) -> None:
         record = line.record
-        if line.kind == SIGNATURE:
+        if line.kind == SIGNATURE and self._is_lost:
+            self._signatures += 1
+        elif line.kind == SIGNATURE:
             self._check_signature(line)
         elif line.kind == CUT:
             self._check_cut(record)
+        elif line.kind == REFUSED:
+            self._report.note(self._where, "somebody handed in a deletion that the log's key had not signed: refused")
         elif line.kind == EVIDENCE and self._evidence is not None:
             self._evidence.recorded(record, self._where)
         elif line.kind == PURGE and self._evidence is not None:
@@ -338,19 +374,28 @@ def _told_gap(before: int, now: int) -> str:
 def report_lines(report: Report) -> Iterator[str]:
     """For people: the answer first."""
     if report.is_intact:
-        yield f"intact: {report.lines} lines, {_when(report.first_at)} to {_when(report.last_at)}"
+        yield f"intact: {_counted(report.lines, 'line')}, {_when(report.first_at)} to {_when(report.last_at)}"
     else:
         count = len(report.findings) + report.more_findings
-        yield f"NOT INTACT: {count} finding{'s'[: count > 1]}, the first at {report.findings[0].where}"
+        yield f"NOT INTACT: {_counted(count, 'finding')}, the first at {report.findings[0].where}"
     yield from (f"  {finding}" for finding in report.findings)
     if report.more_findings:
         yield f"  and {report.more_findings} more"
-    yield f"signed: up to line {report.signed_to} by {report.key or 'no known key'}"
+    yield f"signed: {_signed_words(report)}"
     if report.unsigned:
-        yield f"not signed yet: {report.unsigned} lines after it, which could be cut off without a trace"
-    yield f"evidence: {report.evidence_folders} folders, {report.evidence_files} files; {report.purged} folders purged"
+        yield f"not signed yet: {_counted(report.unsigned, 'line')}, which could be cut off without a trace"
+    folders, files = _counted(report.evidence_folders, "folder"), _counted(report.evidence_files, "file")
+    yield f"evidence: {folders}, {files}; {_counted(report.purged, 'folder')} purged"
     yield from (f"note: {note}" for note in report.notes)
     yield f"head: {report.head}"
+
+
+def _signed_words(report: Report) -> str:
+    return f"up to line {report.signed_to} by {report.key}" if report.signed_to else "nothing"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _when(at: float | None) -> str:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import pytest
 
 from stream.errors import OutputError
 from stream.evidence import chain
-from stream.evidence.chain import ChainLimits, ChainLog, handed_in, log_files, open_record
+from stream.evidence.chain import ChainLimits, ChainLog, log_files, open_record
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
+from stream.evidence.handed_in import handed_in
+from stream.evidence.signing import open_key
 from stream.evidence.verify import verify
 from tests.stream.evidence.logs import lines_of, opened, written
 
@@ -227,8 +230,67 @@ def test_cutting_signed_lines_is_told_for_good_though_the_log_goes_on(tmp_path: 
     assert "signed lines up to 9 were gone before this start" in report.findings[0].what
 
 
+def changed_line(path: Path) -> int:
+    path.write_bytes(path.read_bytes().replace(b'"number":3', b'"number":8', 1))
+    return 6
+
+
+def line_taken_out(path: Path) -> int:
+    lines = lines_of([path])
+    path.write_bytes(b"".join(lines[:4] + lines[5:]))
+    return 5
+
+
+def no_line(path: Path) -> int:
+    lines = lines_of([path])
+    path.write_bytes(b"".join([*lines[:4], b"rubbish\n", *lines[4:]]))
+    return 5
+
+
+def wrong_signature(path: Path) -> int:
+    lines = lines_of([path])
+    line = line_from(lines[-1][:-1])
+    lines[-1] = replace(line, record={**line.record, "signature": "AAAA"}).sealed().to_bytes()
+    path.write_bytes(b"".join(lines))
+    return len(lines)
+
+
+def only_random(path: Path) -> int:
+    path.write_bytes(bytes(range(11, 256)))
+    return 1
+
+
+def random_end(path: Path) -> int:
+    count = len(lines_of([path]))
+    torn(path.parent.parent, bytes(range(11, 256)))
+    return count + 1
+
+
+BREAKS = [changed_line, line_taken_out, no_line, wrong_signature, only_random, random_end]
+
+
+@pytest.mark.parametrize("change", BREAKS)
+def test_a_broken_log_is_not_gone_on_with(tmp_path: Path, change: Callable[[Path], int]) -> None:
+    (path,) = written(tmp_path, 6)
+    number = change(path)
+    left = path.read_bytes()
+    assert not verify(tmp_path).is_intact
+    with pytest.raises(OutputError, match=f"is broken at line {number}: run unmask verify, and move the whole"):
+        opened(tmp_path)
+    assert path.read_bytes() == left, "nothing is written, let alone signed, on top of it"
+
+
+def test_a_newest_file_that_does_not_follow_the_one_before_is_not_gone_on_with(tmp_path: Path) -> None:
+    files = written(tmp_path, 30, file_bytes=2000)
+    files[-2].unlink()
+    with pytest.raises(OutputError, match=rf"{files[-1].name} is broken at line 1:"):
+        opened(tmp_path)
+
+
 WRITER = """
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from stream.evidence.chain import ChainLimits, ChainLog
 log = ChainLog(Path(sys.argv[1]), Path(sys.argv[2]), ChainLimits(file_bytes=20000, sign_lines=7))
@@ -286,6 +348,34 @@ def test_a_command_hands_in_what_a_running_watch_then_writes(tmp_path: Path) -> 
     assert kinds(tmp_path).count("purge") == 2
     assert list(handed_in(tmp_path / LOG_FOLDER)) == []
     assert verify(tmp_path).is_intact
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize(("name", "words"), [("gone.pem", "No such file"), ("other.pem", "another key's")])
+def test_a_command_that_cannot_sign_is_refused_in_one_line(
+    tmp_path: Path, name: str, words: str, is_held: bool
+) -> None:
+    keys = tmp_path.parent / "keys"
+    open_key(keys / "other.pem")
+    log = opened(tmp_path)
+    if not is_held:
+        log.close()
+    with (
+        pytest.raises(OutputError, match=f"nothing is deleted, because .*{words}"),
+        open_record(tmp_path / LOG_FOLDER, keys / name),
+    ):
+        pass
+    assert not (keys / "gone.pem").exists()
+    log.close()
+
+
+def test_a_command_that_cannot_sign_is_refused_in_one_line_for_a_key_that_others_may_read(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    key = tmp_path.parent / "keys" / "log.pem"
+    key.chmod(0o644)
+    with pytest.raises(OutputError, match="chmod 600"), open_record(tmp_path / LOG_FOLDER, key):
+        pass
+    key.chmod(0o600)
 
 
 def test_what_was_handed_in_and_cannot_be_deleted_is_written_once_and_told_once(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from stream.errors import UsageError
 from stream.evidence.chain import ChainLog, hand_in, log_files
 from stream.evidence.chain_line import LOG_FOLDER, SIGNATURE, LogLine, canonical, line_from, signed_text
+from stream.evidence.handed_in import sealed
 from stream.evidence.signing import open_key
 from stream.evidence.verify import Report, report_lines, verify
 from tests.stream.evidence.logs import evidence, kept, lines_of, opened, restore, written
@@ -210,6 +211,62 @@ def test_an_old_head_put_back_with_its_log_is_found_by_a_head_kept_elsewhere(tmp
     assert "does not hold the expected head" in report.findings[0].what
 
 
+@pytest.mark.parametrize("old", [b'"number":3', b'"at":', b'"seq":6', b'"previous":"', b'"hash":"', b'"text":"'])
+@pytest.mark.parametrize("is_unreadable", [True, False])
+def test_one_changed_line_is_one_finding_and_no_word_of_the_clock(
+    tmp_path: Path, old: bytes, is_unreadable: bool
+) -> None:
+    (path,) = written(tmp_path, 8)
+    lines = lines_of([path])
+    at = lines[5].index(old) + len(old)
+    digit = b"x" if is_unreadable else b"2" if lines[5][at : at + 1] == b"1" else b"1"
+    lines[5] = lines[5][: at - 1] + digit + lines[5][at:]
+    path.write_bytes(b"".join(lines))
+    report = verify(tmp_path)
+    assert places(report) == ["log-000001.jsonl:6"], report.findings
+    assert report.notes == []
+
+
+@pytest.mark.parametrize("line", [b"rubbish\n", None])
+def test_a_last_line_that_is_changed_is_not_said_to_be_cut_off_too(tmp_path: Path, line: bytes | None) -> None:
+    (path,) = written(tmp_path, 3)
+    lines = lines_of([path])
+    path.write_bytes(b"".join([*lines[:-1], line or lines[-1].replace(b'"covers":', b'"covers":1')]))
+    assert places(verify(tmp_path)) == [f"log-000001.jsonl:{len(lines)}"]
+
+
+def test_a_line_put_in_that_is_none_is_one_finding(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, 6)
+    lines = lines_of([path])
+    path.write_bytes(b"".join([*lines[:4], b"rubbish\n", *lines[4:]]))
+    assert places(verify(tmp_path)) == ["log-000001.jsonl:5"]
+
+
+@pytest.mark.parametrize("head", ["abc", "", "0" * 63, "g" * 64])
+def test_what_is_no_head_is_refused_in_one_line(tmp_path: Path, head: str) -> None:
+    written(tmp_path)
+    with pytest.raises(UsageError, match="is no head: give --expect-head the 64 digits"):
+        verify(tmp_path, expect_head=head)
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (
+            Report(lines=1, evidence_folders=1, evidence_files=1, purged=1),
+            "evidence: 1 folder, 1 file; 1 folder purged",
+        ),
+        (Report(), "evidence: 0 folders, 0 files; 0 folders purged"),
+        (Report(lines=1), "intact: 1 line, never to never"),
+        (Report(unsigned=1), "not signed yet: 1 line, which could be cut off without a trace"),
+        (Report(), "signed: nothing"),
+        (Report(signed_to=3, key="SHA256:x"), "signed: up to line 3 by SHA256:x"),
+    ],
+)
+def test_a_report_counts_as_people_do(report: Report, words: str) -> None:
+    assert words in list(report_lines(report))
+
+
 def test_a_folder_without_a_log_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no log in"):
         verify(tmp_path)
@@ -303,7 +360,8 @@ def test_a_purge_that_did_not_come_to_its_end_is_noted_and_the_folder_still_coun
 
 
 def test_a_purge_that_is_handed_in_explains_what_is_missing(vault: Path) -> None:
-    hand_in(vault / LOG_FOLDER, "purge", {"folder": "door-1", "why": "asked for"})
+    key = open_key(vault.parent / "keys" / "log.pem")
+    hand_in(vault / LOG_FOLDER, key, "purge", {"folder": "door-1", "why": "asked for"})
     assert verify(vault).is_intact
     shutil.rmtree(vault / "door-1")
     report = verify(vault)
@@ -314,6 +372,50 @@ def test_a_purge_that_is_handed_in_explains_what_is_missing(vault: Path) -> None
     assert report.is_intact
     assert report.notes == []
     assert report.purged == 2
+
+
+def unsigned(_vault: Path, given: dict[str, object]) -> dict[str, object]:
+    return given
+
+
+def signed_by_another(vault: Path, _given: dict[str, object]) -> dict[str, object]:
+    return json.loads(sealed("purge", dict(PURGED), open_key(vault.parent / "keys" / "other.pem")))  # type: ignore[no-any-return]
+
+
+def of_another_folder(vault: Path, given: dict[str, object]) -> dict[str, object]:
+    other = json.loads(sealed("purge", {"folder": "door-2"}, open_key(vault.parent / "keys" / "log.pem")))
+    return {**given, "signature": other["signature"]}
+
+
+def signature_of_a_line(vault: Path, given: dict[str, object]) -> dict[str, object]:
+    return {**given, "signature": json.loads((vault / LOG_FOLDER / "head.json").read_bytes())["signature"]}
+
+
+def no_number(_vault: Path, given: dict[str, object]) -> dict[str, object]:
+    return {**given, "record": {**PURGED, "bytes": float("nan")}, "signature": 7}
+
+
+PURGED = {"folder": "door-1", "why": "asked for"}
+FORGERIES = [unsigned, signed_by_another, of_another_folder, signature_of_a_line, no_number]
+
+
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_a_deletion_cannot_be_forged_without_the_key(
+    vault: Path, forge: Callable[[Path, dict[str, object]], dict[str, object]], caplog: pytest.LogCaptureFixture
+) -> None:
+    place = vault / LOG_FOLDER / "handed-in"
+    place.mkdir()
+    (place / "1-1.json").write_text(json.dumps(forge(vault, {"kind": "purge", "record": PURGED})))
+    assert places(verify(vault)) == ["handed-in/1-1.json"], "told while the folder is still there"
+    shutil.rmtree(vault / "door-1")
+    assert sorted(places(verify(vault))) == ["door-1", "handed-in/1-1.json"]
+    opened(vault).close()
+    assert "a forged purge is refused" in caplog.text
+    assert [path.name for path in place.iterdir()] == ["1-1.refused"]
+    report = verify(vault)
+    assert places(report) == ["door-1"]
+    assert report.purged == 1
+    assert any("refused" in note.what for note in report.notes)
 
 
 def test_evidence_that_is_being_written_is_no_break(vault: Path) -> None:
