@@ -87,10 +87,13 @@ function engines(listed) {
 }
 
 function streams(store) {
-  const rows = store.streams.map((stream) =>
-    el("tr", {}, el("th", { scope: "row" }, stream.name), el("td", {}, stateOf(stream)), el("td", { class: "numeric" }, stream.fps ? `${Math.round(stream.fps)} /s` : "–"), el("td", { class: "numeric" }, delay(stream.latency_ms) || "–"), el("td", {}, stream.decoder || "not opened"), el("td", { class: "long" }, stream.last_error || "–")),
-  );
-  const head = ["Stream", "State", "Frames", "Delay", "Decoder", "Last error"].map((name, place) => el("th", { class: place === 2 || place === 3 ? "numeric" : null, scope: "col" }, name));
+  const names = ["State", "Frames", "Delay", "Decoder", "Last error"];
+  const styles = [null, "numeric", "numeric", null, "long"];
+  const rows = store.streams.map((stream) => {
+    const cells = [stateOf(stream), stream.fps ? `${Math.round(stream.fps)} /s` : "–", delay(stream.latency_ms) || "–", stream.decoder || "not opened", stream.last_error || "–"];
+    return el("tr", {}, el("th", { scope: "row" }, stream.name), cells.map((told, place) => el("td", { class: styles[place], "data-name": names[place] }, told)));
+  });
+  const head = ["Stream", ...names].map((name, place) => el("th", { class: styles[place - 1], scope: "col" }, name));
   return el("section", { class: "card full" }, el("h2", {}, "Streams"), rows.length ? el("div", { class: "scroll" }, el("table", { class: "streams" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))) : el("p", { class: "quiet" }, "No stream yet."));
 }
 

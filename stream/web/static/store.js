@@ -125,7 +125,7 @@ export class Store {
 
   /** Whether any face of any stream is called fake right now, be an alert told of it or not. */
   get isFakeInView() {
-    return [...this.scenes.values()].some((scene) => scene.state === "playing" && scene.faces.some((face) => face.verdict === "fake"));
+    return this.streams.some(({ name, state }) => state === "playing" && this.scenes.get(name)?.faces.some((face) => face.verdict === "fake"));
   }
 
   newestAlerts() {

@@ -27,6 +27,7 @@ from stream.config_web import WebConfig  # noqa: E402
 from stream.gst import webrtc  # noqa: E402
 from stream.gst.camera import CameraOptions, RtspCamera  # noqa: E402
 from stream.gst.live_view import LiveView, StreamViewers  # noqa: E402
+from stream.live_streams import StreamStatus  # noqa: E402
 from stream.parts import Parts  # noqa: E402
 from stream.scoring.scorer import ModelScorer  # noqa: E402
 from stream.types import QualityReason, StreamName, StreamState, Verdict  # noqa: E402
@@ -240,6 +241,24 @@ def test_a_fake_in_view_is_said_above_even_while_no_alert_is_due(browser: Any) -
         assert "fake score 93 %" in text_of(page, ".picture .badge")
         site.services.hub.publish(dataclasses.replace(scene_of(pts_s=41.0), faces=()))
         page.wait_for_selector("#overall .good:has-text('No alert')")
+
+
+def test_a_phone_shows_why_a_stream_does_not_play(browser: Any) -> None:
+    why = "the camera cannot be reached: check its address, its power and its network cable"
+    with open_site() as site:
+        playing = site.streams._status
+
+        def down(stream: StreamConfig) -> StreamStatus:
+            lost = {"state": StreamState.RECONNECTING, "decoder": None, "last_error": why}
+            return dataclasses.replace(playing(stream), **lost)
+
+        site.streams._status = down  # type: ignore[method-assign]
+        with visiting(browser, f"{site.url}/#/health", size=NARROW) as page:
+            page.wait_for_selector("td:has-text('cannot reach it')")
+            page.wait_for_selector("td:has-text('not opened')")
+            box = page.locator(f"td:has-text('{why}')").bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= NARROW[0]
 
 
 @pytest.mark.parametrize(
