@@ -20,10 +20,10 @@ from stream.errors import OutputError, WindowLostError
 from stream.evidence.ports import EvidenceTaker
 from stream.evidence_parts import open_evidence
 from stream.gst.live_view import LiveView, answering_address
-from stream.gst.output import OutputTargets, Restream
+from stream.gst.output import OutputTargets
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
-from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request, style_of
+from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request, restream_of, style_of
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.parts import Parts, build_analyzer, hot_start, open_parts
@@ -136,6 +136,7 @@ class _Run:
         self._observer: Observer = FanOut([self._metrics, self._facts, *observers])
         self._wake = threading.Event()
         check_request(config)
+        self._restream = restream_of(config.restream)
         self._parts = parts or self._open_parts()
         self._readiness = Readiness()
         self._log = open_log(config, self._parts, self._readiness)
@@ -337,9 +338,7 @@ class _Run:
         wall = self._config.wall
         if not wall.enabled:
             return None
-        where = Restream(self._config.restream.host, self._config.restream.port)
-        is_served = self._config.restream.enabled and wall.restream
-        targets = OutputTargets(has_window, wall.save, where if is_served else None)
+        targets = OutputTargets(has_window, wall.save, self._restream if wall.restream else None)
         style = style_of(self._config, self._parts)
         opened = open_wall(WALL, targets, wall.size, wall.fps, style, self._lose_output)
         self._closing.callback(opened.close)
@@ -357,6 +356,7 @@ class _Run:
             on_frame=self._wake.set,
             on_lost=self._lose_output,
             has_window=has_window and self._wall is None,
+            restream=self._restream,
             wall=self._wall.wall if self._wall is not None else None,
             keeper=self._keeper,
             viewers=self._view,

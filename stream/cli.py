@@ -157,7 +157,7 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
         help="a live page of all streams and an API (default 127.0.0.1:8080; put sources before it)",
     )
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics (default 9108; -1: none)")
-    parser.add_argument("--metrics-host", metavar="HOST", help="where metrics listen (default 127.0.0.1)")
+    parser.add_argument("--metrics-host", metavar="HOST", help="loopback address of metrics (default 127.0.0.1)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
     _add_source_options(parser)
     _add_detector_options(parser)

@@ -32,6 +32,7 @@ from stream.config_alerts import AlertsConfig
 from stream.config_canary import CanaryConfig
 from stream.config_evidence import EvidenceConfig
 from stream.config_file import ConfigError, YamlFile, problems_of
+from stream.config_restream import RestreamConfig
 from stream.config_section import (
     Fraction,
     NotNegative,
@@ -42,6 +43,7 @@ from stream.config_section import (
     Text,
     UserText,
     VariableName,
+    is_loopback,
     secret_in,
     variable,
 )
@@ -253,14 +255,6 @@ class AnalysisConfig(Section):
     """How long that is."""
 
 
-class RestreamConfig(Section):
-    """The overlaid video as an RTSP server: rtsp://host:port/NAME."""
-
-    enabled: bool = False
-    host: Text = "127.0.0.1"
-    port: Port = 8554
-
-
 def _picture_size(text: Any) -> Any:
     """``1280x720`` as (1280, 720)."""
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text) if isinstance(text, str) else None
@@ -295,9 +289,19 @@ class MetricsConfig(Section):
 
     enabled: bool = True
     host: Text = "127.0.0.1"
-    """Loopback, unless other machines are to scrape."""
+    """Loopback: this port asks for nothing. Other machines scrape ``/metrics`` of the page."""
     port: Port = 9108
     """0 takes a free one."""
+
+    @model_validator(mode="after")
+    def _nobody_let_in(self) -> MetricsConfig:
+        if self.enabled and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines, and this port has neither TLS nor a password: "
+                "leave it at 127.0.0.1 and let others scrape /metrics of the page with a token (web.host, web.users "
+                "and web.tls)"
+            )
+        return self
 
 
 class RetryConfig(Section):
@@ -409,6 +413,7 @@ def check(path: Path) -> list[str]:
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
         *_alert_lines(config.alerts),
         *_evidence_lines(config.evidence),
+        *_restream_lines(config.restream),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
 
@@ -418,6 +423,13 @@ def _evidence_lines(evidence: EvidenceConfig) -> list[str]:
         return []
     most = evidence.keep_bytes.human_readable()
     return [f"evidence: kept in {evidence.folder} for {evidence.keep_days:g} days, at most {most}"]
+
+
+def _restream_lines(restream: RestreamConfig) -> list[str]:
+    if not restream.enabled:
+        return []
+    asks = "with a password" if restream.has_password else "without a password"
+    return [f"restream: {restream.scheme}://{restream.host}:{restream.port}/NAME, {asks}"]
 
 
 def _window_words(display: Display) -> str:
@@ -445,6 +457,10 @@ def _check_secrets(config: AppConfig, file: YamlFile) -> None:
                 look()
             except UsageError as error:
                 problems.append(f"{file.path}:{file.line(('streams', index))}: {error}")
+    try:
+        config.restream.check()
+    except UsageError as error:
+        problems.append(f"{file.path}:{file.line(('restream',))}: {error}")
     for index, problem in config.alerts.problems():
         problems.append(f"{file.path}:{file.line(('alerts', 'to', index))}: {problem}")
     if problems:

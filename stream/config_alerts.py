@@ -23,6 +23,7 @@ from stream.config_section import (
     UserText,
     VariableName,
     is_loopback,
+    one_of,
     secret_of,
     variable,
 )
@@ -134,7 +135,7 @@ class _WebSink(_Sink):
     def _one_address(self) -> _WebSink:
         if (self.url is None) == (self.url_env is None):
             raise ValueError("give url or url_env")
-        _one_of(self, "token_env", "token_file")
+        one_of(self, "token_env", "token_file")
         return self
 
     @property
@@ -167,7 +168,7 @@ class WebhookSink(_WebSink):
 
     @model_validator(mode="after")
     def _one_secret(self) -> WebhookSink:
-        _one_of(self, "secret_env", "secret_file")
+        one_of(self, "secret_env", "secret_file")
         return self
 
     @property
@@ -197,8 +198,8 @@ class _LoginSink(_Sink):
 
     @model_validator(mode="after")
     def _whole_login(self) -> _LoginSink:
-        _one_of(self, "user", "user_env")
-        _one_of(self, "password_env", "password_file")
+        one_of(self, "user", "user_env")
+        one_of(self, "password_env", "password_file")
         if self.has_password and not (self.user or self.user_env):
             raise ValueError("a password needs user or user_env")
         if self.has_password and not self.is_encrypted and not is_loopback(self.host):
@@ -325,11 +326,6 @@ class AlertsConfig(Section):
                 sink.check()
             except UsageError as error:
                 yield index, error
-
-
-def _one_of(section: Section, first: str, second: str) -> None:
-    if getattr(section, first) is not None and getattr(section, second) is not None:
-        raise ValueError(f"give {first} or {second}, not both")
 
 
 def _check_file(owner: str, key: str, path: Path | None) -> None:

@@ -18,9 +18,11 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+SHORTEST_PASSWORD = 12
+"""Letters of what other machines may try to guess."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def plain_name(name: str) -> str:
@@ -53,6 +55,12 @@ class Section(BaseModel):
     """Part of a configuration: frozen, without keys that nobody knows, and quiet about what was put in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def one_of(section: Section, first: str, second: str) -> None:
+    """Of two keys that say the same. Raises ValueError."""
+    if getattr(section, first) is not None and getattr(section, second) is not None:
+        raise ValueError(f"give {first} or {second}, not both")
 
 
 def is_loopback(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 UnmaskError                  one line that says what to do; carries the exit code
 ├── UsageError         (2)   bad arguments, configuration, source address
+│   └── TooManyStreamsError  as many are watched as may be
 ├── ModelError         (3)   weights or engines missing, corrupt, of another model
 ├── SourceError        (4)   a source that cannot be opened or read
 ├── OutputError        (5)   a sink that cannot be opened or written: disk full, port taken, no display
@@ -24,6 +25,10 @@ class UsageError(UnmaskError):
     """The request itself is wrong."""
 
     exit_code = 2
+
+
+class TooManyStreamsError(UsageError):
+    """As many are watched as may be."""
 
 
 class ModelError(UnmaskError):

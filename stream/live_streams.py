@@ -11,11 +11,13 @@ from pathlib import Path
 
 from stream.board import SceneBoard
 from stream.config import AppConfig, StreamConfig
-from stream.errors import OutputError, UnmaskError, UsageError
+from stream.config_restream import RestreamConfig
+from stream.errors import OutputError, TooManyStreamsError, UnmaskError, UsageError
 from stream.evidence.keeper import EvidenceKeeper
 from stream.gst.live_view import LiveView
 from stream.gst.output import OutputTargets, Restream, VideoOutput
 from stream.gst.packet_ring import PacketRing
+from stream.gst.rtsp_restream import RestreamGuard
 from stream.gst.session import VideoTap
 from stream.metrics import Metrics
 from stream.observers import StreamFacts
@@ -55,6 +57,8 @@ class Shared:
     """Told of an output that failed, on the thread that met it."""
     has_window: bool
     """Whether each stream has a window."""
+    restream: Restream | None = None
+    """Where the drawn video of streams that say so is served; None: nowhere."""
     wall: Wall | None = None
     """Where each stream has a tile."""
     keeper: EvidenceKeeper | None = None
@@ -164,9 +168,11 @@ class LiveStreams:
         entry = self._entries.get(StreamName(name))
         return None if entry is None else entry.order.stream
 
-    def add(self, stream: StreamConfig) -> StreamStatus:
-        """Watch one more; without a name it gets one."""
+    def add(self, stream: StreamConfig, most: int | None = None) -> StreamStatus:
+        """Watch one more; without a name it gets one. Raises TooManyStreamsError where there would be over ``most``."""
         with self._lock:
+            if most is not None and len(self._entries) >= most:
+                raise TooManyStreamsError(f"{len(self._entries)} streams are watched, and no more may be: remove one")
             wanted = self._config.with_streams([*self._config.streams, stream])
             self._meet(wanted)
             return self._status(self._entries[StreamName(wanted.streams[-1].name)])
@@ -302,7 +308,12 @@ class LiveStreams:
 
     def _targets(self, order: _Order) -> OutputTargets:
         viewers = None if self._shared.viewers is None else self._shared.viewers.of(order.name)
-        return replace(_targets(self._config, order.stream, has_window=self._shared.has_window), viewers=viewers)
+        return OutputTargets(
+            display=self._shared.has_window,
+            save=self._config.save_path(order.stream),
+            restream=self._shared.restream if order.stream.restream else None,
+            viewers=viewers,
+        )
 
     def _known(self, name: str) -> None:
         if name not in self._entries:
@@ -412,13 +423,15 @@ def style_of(config: AppConfig, parts: Parts) -> OverlayStyle:
     return OverlayStyle(policy.fake_at, policy.real_at, config.scoring.stale_after_s)
 
 
-def _targets(config: AppConfig, stream: StreamConfig, *, has_window: bool) -> OutputTargets:
-    wants_restream = config.restream.enabled and stream.restream
-    return OutputTargets(
-        display=has_window,
-        save=config.save_path(stream),
-        restream=Restream(config.restream.host, config.restream.port) if wants_restream else None,
-    )
+def restream_of(config: RestreamConfig) -> Restream | None:
+    """Where it is served and for whom, with the secrets read; None: nowhere. Raises UsageError and OutputError."""
+    if not config.enabled:
+        return None
+    user, password = config.credentials() or (None, None)
+    tls = config.tls
+    guard = RestreamGuard(user, password, *((tls.certificate, tls.key) if tls is not None else ()))
+    guard.check()
+    return Restream(config.host, config.port, guard=guard)
 
 
 def _retry(config: AppConfig) -> RetryPolicy:

@@ -197,9 +197,9 @@ class Metrics:
         for clip in CANARY_CLIPS:
             said.labels(clip).set(probabilities.get(clip, math.nan))
 
-    def web_clients(self, count: int) -> None:
-        """Viewers of live videos and listeners to events, now."""
-        self._web_clients.set(count)
+    def web_clients(self, count: Callable[[], int]) -> None:
+        """``count``: viewers of live videos and listeners to events, now; asked at each scrape, on its thread."""
+        self._web_clients.set_function(count)
 
     def web_answered(self, status: int) -> None:
         self._web_requests.labels(_one_of(str(status), WEB_CODES)).inc()

@@ -24,6 +24,8 @@ from stream.sources.open import open_source
 from stream.sources.uri import parse_source
 from stream.types import StreamName, Verdict
 
+FAKE_FOR_S = 3.0
+"""So long a stretch of ``fake`` makes a file fake, whatever the rest of it says: what an alert's rule waits for."""
 OnProgress = Callable[[float, float | None], None]
 """Told the seconds done and the file's length in seconds, None while that is not known."""
 
@@ -40,6 +42,7 @@ class FileScore:
     fake_probability: float | None
     """Of the most suspicious track; None when no face was scored."""
     verdict: Verdict
+    """``fake`` too when a face was so for ``FAKE_FOR_S`` on end, and its mean says otherwise."""
     tracks: tuple[TrackSummary, ...]
     warning: str | None = None
     """What was wrong with a file of which only a part could be scored."""
@@ -103,12 +106,21 @@ def open_file(name: StreamName, path: Path, facts: StreamFacts) -> FileSource:
 
 
 def summary_of(file: str, tracks: Sequence[TrackSummary], warning: str | None = None) -> FileScore:
-    """The file's word is that of its most suspicious track; without a scored face it is unsure, and no number."""
+    """The file's word is that of its most suspicious track, or ``fake`` when any was so for long enough on end.
+
+    Without a scored face it is unsure, and no number.
+    """
     scored = [track for track in tracks if track.fake_probability is not None]
     if not scored:
         return FileScore(file, None, Verdict.UNSURE, tuple(tracks), warning)
     worst = max(scored, key=lambda track: track.fake_probability or 0.0)
-    return FileScore(file, worst.fake_probability, worst.verdict, tuple(tracks), warning)
+    verdict = Verdict.FAKE if any(fake_for_long(track) for track in scored) else worst.verdict
+    return FileScore(file, worst.fake_probability, verdict, tuple(tracks), warning)
+
+
+def fake_for_long(track: TrackSummary) -> tuple[tuple[float, float], ...]:
+    """Its stretches of ``fake`` that are long enough to count, (start, end) in seconds."""
+    return tuple((start_s, end_s) for start_s, end_s in track.fake_stretches if end_s - start_s >= FAKE_FOR_S)
 
 
 def _run_through(source: FileSource, analyzer: Analyzer, analysis: StreamAnalysis, on_progress: OnProgress) -> None:
@@ -127,6 +139,9 @@ def _track_json(track: TrackSummary) -> dict[str, Any]:
         "start_s": _rounded(track.start_s),
         "end_s": _rounded(track.end_s),
         "windows": track.windows,
+        "fake_stretches": [
+            {"start_s": _rounded(start_s), "end_s": _rounded(end_s)} for start_s, end_s in track.fake_stretches
+        ],
         "timeline": [{"t_s": _rounded(t_s), "fake_probability": _rounded(value)} for t_s, value in track.timeline],
     }
 
@@ -164,7 +179,9 @@ def _advancer(progress: Progress, task: TaskID) -> OnProgress:
 
 def report_lines(score: FileScore) -> list[str]:
     """One line for the file and one for each scored face."""
-    head = f"{score.file}: {_words(score.verdict, score.fake_probability)}"
+    in_part = score.verdict is Verdict.FAKE and not any(track.verdict is Verdict.FAKE for track in score.tracks)
+    mean = " on average" if in_part else ""
+    head = f"{score.file}: {_words(score.verdict, score.fake_probability)}{mean}"
     return [head, *(_track_line(track) for track in score.tracks if track.windows)]
 
 
@@ -174,7 +191,8 @@ def _track_line(track: TrackSummary) -> str:
     if not track.timeline:
         return line
     at_s, highest = max(track.timeline, key=lambda point: point[1])
-    return f"{line}, highest {highest:.2f} at {at_s:.1f} s"
+    told = ", ".join(f"{start_s:.1f}-{end_s:.1f} s" for start_s, end_s in fake_for_long(track))
+    return f"{line}, highest {highest:.2f} at {at_s:.1f} s" + (f", fake in {told}" if told else "")
 
 
 def _words(verdict: Verdict, probability: float | None) -> str:

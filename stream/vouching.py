@@ -43,6 +43,13 @@ sys.exit(main())
 """At low priority, and without the current folder, where anybody's ``json.py`` may lie."""
 
 
+PASSED_ON = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "XDG_CACHE_HOME"),
+    *("LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+)
+"""What the clips' maker gets of the environment, which also holds the cameras' passwords."""
+
+
 class WatchLog:
     """The watch's records: written to the chain where there is one. ``record`` never raises: the video goes on."""
 
@@ -144,8 +151,7 @@ def open_canary(
         readiness.set("canary", is_met=True, why=f"off: {why_off}")
         return OpenCanary()
     told = Told(lambda is_met, why: readiness.set("canary", is_met=is_met, why=why), show, record, alert)
-    insists, every_s = wish.enabled == "on", wish.every_min * 60
-    keeper = CanaryKeeper(source or ClipMaker(), told, every_s=every_s, model=spec.name, insists=insists)
+    keeper = CanaryKeeper(source or ClipMaker(), told, every_s=wish.every_min * 60, model=spec.name)
     return OpenCanary(Canary(parts.detector, parts.scorer, recorded_for(spec), keeper.done), keeper)
 
 
@@ -155,6 +161,14 @@ def _why_off(wish: str, spec: ModelSpec) -> str | None:
         return "canary.enabled says so"
     is_known = wish == "on" or recorded_for(spec) is not None
     return None if is_known else f"what these weights of {spec.name} say of the clips is not recorded"
+
+
+def clip_maker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """No more than it needs; of the places of packages ours is the first, and none depends on the current folder."""
+    places = environment.get("PYTHONPATH", "").split(os.pathsep)
+    ours = [str(Path(__file__).parents[1]), *(place for place in places if Path(place).is_absolute())]
+    passed_on = {name: environment[name] for name in PASSED_ON if name in environment}
+    return {**passed_on, "PYTHONPATH": os.pathsep.join(ours)}
 
 
 class ClipMaker:
@@ -170,8 +184,11 @@ class ClipMaker:
         try:
             process = self._started()
             npz, complaint = process.communicate(timeout=CLIPS_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            self.cancel()
+        except subprocess.TimeoutExpired:
+            self._kill()
+            raise MissingPartError(f"the canary's clips were not made within {CLIPS_TIMEOUT_S:.0f} s") from None
+        except OSError as error:
+            self._kill()
             raise MissingPartError(f"the canary's clips could not be made: {error}") from None
         if process.returncode:
             last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
@@ -181,6 +198,10 @@ class ClipMaker:
     def cancel(self) -> None:
         with self._lock:
             self._is_cancelled = True
+        self._kill()
+
+    def _kill(self) -> None:
+        with self._lock:
             if self._process is not None:
                 self._process.kill()
 
@@ -194,7 +215,7 @@ class ClipMaker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                env=clip_maker_environment(os.environ),
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends it
             )
             return self._process

@@ -54,7 +54,7 @@ def _watch_changes(base: AppConfig, options: argparse.Namespace) -> dict[str, An
     }
     changes.update({key: value for key, value in given.items() if value is not None})
     if options.restream:
-        changes["restream"] = base.restream.model_copy(update={"enabled": True})
+        changes["restream"] = _restream(base)
     if options.wall:
         changes["wall"] = base.wall.model_copy(update={"enabled": True})
     return {**changes, "metrics": _metrics(base, options), "web": _web(base, options)}
@@ -76,6 +76,10 @@ def _metrics(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:
         metrics["enabled"] = options.metrics_port >= 0
         metrics["port"] = max(options.metrics_port, 0)
     return metrics
+
+
+def _restream(base: AppConfig) -> dict[str, Any]:
+    return {**{key: getattr(base.restream, key) for key in base.restream.model_fields_set}, "enabled": True}
 
 
 def _web(base: AppConfig, options: argparse.Namespace) -> dict[str, Any]:

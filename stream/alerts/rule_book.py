@@ -121,6 +121,7 @@ class RuleBook:
         )
         watch.alive[subject] = _Alive(alert, now.mono_ns)
         self._fired_ns[rule.name, scene.stream] = now.mono_ns
+        watch.count.fired(subject)
         return alert
 
     def _resolve(self, watch: _Watch, now: Now) -> list[Alert]:

@@ -21,8 +21,9 @@ from engines.runtime.ports import Backend
 from stream.app import WatchResult, watch
 from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name, thread_ids, used_s
 from stream.benchmark.observations import Counts, Rates, Recorder, StreamNumbers, numbers_of
-from stream.config import AppConfig, MetricsConfig, RestreamConfig, StreamConfig
+from stream.config import AppConfig, MetricsConfig, StreamConfig
 from stream.config_canary import CanaryConfig
+from stream.config_restream import RestreamConfig
 from stream.errors import SourceError, UnmaskError
 from stream.faces.network import NetworkDetector
 from stream.parts import Parts, open_parts

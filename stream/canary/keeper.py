@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 DEADLINE_S = 180.0
 """From asking to an answer; a pass takes seconds where the machine keeps up."""
 AGAIN_S = 60.0
-"""After a wrong answer, or none, it is asked again this soon."""
+"""After a wrong answer, or none, it is asked again this soon, and so are clips that could not be made."""
 
 Ask = Callable[[int, str, Sequence[CanaryClip]], None]
 
@@ -60,14 +60,11 @@ class CanaryKeeper:
         *,
         every_s: float,
         model: str,
-        insists: bool = False,
         deadline_s: float = DEADLINE_S,
         again_s: float = AGAIN_S,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``insists``: without clips the service is not ready; else the canary is off."""
         self._source, self._told, self._model, self._now = source, told, model, now
-        self._insists = insists
         self._every_s, self._deadline_s, self._again_s = every_s, deadline_s, again_s
         self._results: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
@@ -100,20 +97,31 @@ class CanaryKeeper:
             self._thread.join()
 
     def _run(self, ask: Ask) -> None:
-        try:
-            clips = self._source.load()
-        except MissingPartError as error:
-            if self._is_closed:
-                return
-            log.warning("canary: off: %s", error)
-            self._told.condition(not self._insists, f"off: {error}")
-            return
+        clips = self._clips()
         why = "start"
         while not self._is_closed:
             result = self._pass(ask, why, clips)
             if result is not None:
                 self._tell(result)
                 why = self._wait(self._every_s if result.is_right else min(self._again_s, self._every_s), result)
+
+    def _clips(self) -> Sequence[CanaryClip]:
+        """Asked for until there are some: without them nobody knows what the engines see, and nothing is ready."""
+        said = ""
+        while not self._is_closed:
+            self._hurry.clear()
+            try:
+                return self._source.load()
+            except MissingPartError as error:
+                why = f"{error} (canary.enabled: off does without)"
+            if not self._is_closed and why != said:
+                log.error("canary: %s", why)
+                self._told.condition(False, why)
+                self._told.show(False, {})
+                said = why
+            if not self._is_closed:
+                self._hurry.wait(self._again_s)
+        return ()
 
     def _pass(self, ask: Ask, why: str, clips: Sequence[CanaryClip]) -> Result | None:
         """None when this is closed meanwhile."""

@@ -29,7 +29,8 @@ class Case:
 
     alert: Alert
     """Its newest state."""
-    folder: str
+    into: FolderBeingWritten
+    """There from the beginning: who wants the evidence gone before it is written finds it, and takes it away."""
     taken_at: float
     """Wall time."""
     taken_ns: int
@@ -45,19 +46,27 @@ class Case:
     no_clip: str = ""
     """Why there will be none, where that is known already."""
 
+    @property
+    def folder(self) -> str:
+        """Its name."""
+        return self.into.name
+
 
 @dataclass
 class CaseWriter:
     """Writes one case's files, one after the other; what cannot be had is noted and the others go on."""
 
     case: Case
-    into: FolderBeingWritten
     style: OverlayStyle
     blur_others: bool
     missing: list[Missing] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     """Of single files, by kind."""
     crop_times: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def into(self) -> FolderBeingWritten:
+        return self.case.into
 
     def snapshot(self) -> None:
         picture = self.case.picture

@@ -113,6 +113,8 @@ class ChainLog:
         self._said_at: float | None = None
         self._unsigned = 0
         self._is_closed = False
+        self._taken_over = frozenset[Path]()
+        """What is written down and could not be deleted."""
         self._held = _lock(folder)
         try:
             self._open()
@@ -174,24 +176,44 @@ class ChainLog:
                 os.close(file)
 
     def _sign_in_time(self) -> None:
-        signed = self._monotonic()
+        signed, said = self._monotonic(), ""
         while not self._is_closed:
             with self._wake:
                 self._wake.wait(min(LOOK_S, self._limits.sign_s))
-            with suppress(OutputError):  # whoever appends next is told
+            try:
                 self._take_over()
                 if self._monotonic() - signed >= self._limits.sign_s:
                     self.sign()
                     signed = self._monotonic()
+            except OutputError:  # whoever appends next is told
+                continue
+            except Exception as error:  # top of the thread: a log must not cease to be signed silently
+                if str(error) != said:
+                    log.exception("the log in %s is not signed, in a way nobody foresaw; trying again", self._folder)
+                said = str(error)
 
     def _take_over(self) -> None:
         """Write down what other processes have handed in; what is no record of ours is left lying."""
         for path, kind, record in handed_in(self._folder):
-            with self._lock:
-                if self._is_closed:
-                    return
-                self._say(kind, record)
+            is_new = path not in self._taken_over
+            if is_new:
+                with self._lock:
+                    if self._is_closed:
+                        return
+                    self._say(kind, record)
+            self._taken_over |= {path}
+            if self._is_deleted(path, is_new=is_new):
+                self._taken_over -= {path}
+
+    def _is_deleted(self, path: Path, *, is_new: bool) -> bool:
+        """What cannot be deleted is not written down again, and is told once."""
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            if is_new:
+                log.error("%s is in the log and cannot be deleted (%s): delete it by hand", path, error.strerror)
+            return False
+        return True
 
     # What follows runs with the lock held, or before there is a second thread.
 
@@ -274,13 +296,18 @@ class ChainLog:
     def _turn_over(self, text: bytes) -> None:
         """The chain goes on in the next file."""
         path = _path_of(self._folder, _number_of(self._path) + 1)
-        before, self._file = self._file, _append_to(path)
+        try:
+            opened = _append_to(path)
+        except OSError as error:
+            raise OutputError(f"the log cannot be written to {path}: {error.strerror}") from None
+        before, self._file = self._file, opened
         try:
             self._write(text)
         except OutputError:
             os.close(self._file)
             self._file = before
-            path.unlink()
+            with suppress(OSError):  # it is empty, and taken up the next time
+                path.unlink()
             raise
         os.close(before)
         self._path = path

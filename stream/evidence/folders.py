@@ -18,6 +18,8 @@ from stream.errors import OutputError
 MANIFEST, TIMELINE = "manifest.json", "timeline.json"
 WRITING, REMOVING = ".writing-", ".removing-"
 """How the name of a folder begins that is not whole: what is left of one is cleared at the next start."""
+ALERT_FILE = ".alert"
+"""Holds the alert's id while there is no manifest that does."""
 NAME = re.compile(r"(\d{8}T\d{6}Z)-([A-Za-z0-9][A-Za-z0-9_.-]*)-([A-Za-z0-9]{1,8}(?:\.\d+)?)")
 """Anything else in the folder is not ours to delete."""
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -32,6 +34,8 @@ class KeptFolder:
     """When the alert fired: wall time, from the name."""
     size: int
     """In bytes."""
+    is_whole: bool = True
+    """False while it is being written, or waits for that."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,35 @@ def make_private(folder: Path) -> None:
 
 def kept(root: Path) -> list[KeptFolder]:
     """All whole folders, oldest first."""
+    return _folders(root, "", is_whole=True)
+
+
+def unfinished(root: Path) -> list[KeptFolder]:
+    """Those that a running watch writes, or that wait for their clip's end, oldest first."""
+    return _folders(root, WRITING, is_whole=False)
+
+
+def _folders(root: Path, before: str, *, is_whole: bool) -> list[KeptFolder]:
+    """Of those whose names begin with ``before``. Raises OSError."""
     try:
-        entries = list(root.iterdir())
+        entries = [entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()]
     except FileNotFoundError:
         return []
-    found = ((entry, time_of(entry.name)) for entry in entries if entry.is_dir() and not entry.is_symlink())
-    folders = [KeptFolder(entry.name, at, _size(entry)) for entry, at in found if at is not None]
+    named = ((entry, entry.name.removeprefix(before)) for entry in entries if entry.name.startswith(before))
+    found = ((name, time_of(name), _size(entry)) for entry, name in named if time_of(name) is not None)
+    folders = [KeptFolder(name, at, size, is_whole) for name, at, size in found if at is not None and size is not None]
     return sorted(folders, key=lambda folder: (folder.at, folder.name))
+
+
+def alert_id_in(root: Path, name: str) -> str:
+    """The whole id of a folder's alert, be it whole or not; empty where it cannot be read."""
+    alert = read_manifest(root / name).get("alert")
+    if isinstance(alert, dict):
+        return str(alert.get("id", ""))
+    try:
+        return (root / f"{WRITING}{name}" / ALERT_FILE).read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -119,18 +145,27 @@ def remove(root: Path, name: str) -> None:
 
 
 class FolderBeingWritten:
-    """A folder under a name that nobody takes for evidence, until ``finish``."""
+    """A folder under a name that nobody takes for evidence, until ``finish``.
 
-    def __init__(self, root: Path, name: str) -> None:
+    Who takes it away before (a purge) has it not written: it is never made again, and what follows raises OSError.
+    """
+
+    def __init__(self, root: Path, name: str, alert_id: str = "") -> None:
         """Raises OSError."""
-        self._root, self._name = root, name
+        self._root, self.name = root, name
         self.path = root / f"{WRITING}{name}"
         self._files: list[KeptFile] = []
+        self._is_finished = False
         self.path.mkdir(mode=0o700)
+        (self.path / ALERT_FILE).write_text(alert_id)
 
     @property
     def files(self) -> tuple[KeptFile, ...]:
         return tuple(self._files)
+
+    @property
+    def was_taken_away(self) -> bool:
+        return not self._is_finished and not self.path.exists()
 
     def write(self, name: str, kind: str, data: bytes) -> None:
         """Raises OSError."""
@@ -151,13 +186,15 @@ class FolderBeingWritten:
         path.write_bytes(data)
         path.chmod(0o600)
         _sync(path)
+        (self.path / ALERT_FILE).unlink()
         _sync_folder(self.path)
-        os.rename(self.path, self._root / self._name)
+        os.rename(self.path, self._root / self.name)
+        self._is_finished = True
         _sync_folder(self._root)
         return hashlib.sha256(data).hexdigest()
 
     def abandon(self) -> None:
-        """Nothing of it stays."""
+        """Nothing of it stays, unless it is finished."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -173,8 +210,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _size(folder: Path) -> int:
-    return sum(_sizes(folder))
+def _size(folder: Path) -> int | None:
+    """None when somebody deletes it meanwhile."""
+    try:
+        return sum(_sizes(folder))
+    except FileNotFoundError:
+        return None
 
 
 def _sizes(folder: Path) -> Iterator[int]:

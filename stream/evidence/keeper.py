@@ -109,9 +109,11 @@ class EvidenceKeeper:
         """Begin to keep evidence of an alert that fires, as EvidenceTaker says."""
         try:
             return self._take(alert)
+        except OSError as error:
+            self._fail(alert, _disk_words(error))
         except Exception as error:  # an alert must reach people with evidence or without
             self._fail(alert, f"{type(error).__name__}: {error}")
-            return None
+        return None
 
     def alert_changed(self, alert: Alert) -> None:
         """What becomes of an alert before its evidence is written stands in the manifest; later changes do not."""
@@ -176,20 +178,24 @@ class EvidenceKeeper:
             if len(self._cases) >= MOST_CASES:
                 self._fail(alert, f"{MOST_CASES} others are still being kept")
                 return None
-            case = self._case(alert)
+            into = FolderBeingWritten(self._plan.root, self._free_name(alert), alert.id)
+            try:
+                case = self._case(alert, into)
+            except BaseException:
+                into.abandon()
+                raise
             self._cases.append(case)
             self._wake.notify_all()
         return case.folder
 
-    def _case(self, alert: Alert) -> Case:
+    def _case(self, alert: Alert, into: FolderBeingWritten) -> Case:
         now_ns, now = time.monotonic_ns(), self._wall()
         fired_ns = now_ns - round(min(max(now - alert.began_at, 0.0), OLDEST_S) * 1e9)
         due_ns = fired_ns + round(self._plan.after_s * 1e9)
         ring, no_clip = self._ring_of(alert.stream)
         capture = None if ring is None else ring.capture(fired_ns - round(self._plan.before_s * 1e9), due_ns)
-        name = self._free_name(alert)
         crops = self._crops(alert)
-        return Case(alert, name, now, now_ns, due_ns, self._picture(alert.stream), crops, ring, capture, no_clip)
+        return Case(alert, into, now, now_ns, due_ns, self._picture(alert.stream), crops, ring, capture, no_clip)
 
     def _ring_of(self, stream: StreamName) -> tuple[PacketRing | None, str]:
         """Its ring, and why there will be no clip."""
@@ -215,7 +221,7 @@ class EvidenceKeeper:
 
     def _free_name(self, alert: Alert) -> str:
         name = wanted = folder_name(alert.began_at, alert.stream, alert.id)
-        taken, number = {case.folder for case in self._cases}, 2
+        taken, number = {case.folder for case in self._cases}, 2  # one that a purge took is still in the queue
         while name in taken or (self._plan.root / name).exists():
             name, number = f"{wanted}.{number}", number + 1
         return name
@@ -249,23 +255,20 @@ class EvidenceKeeper:
     def _keep(self, case: Case) -> None:
         try:
             self._write(case)
-        except OSError as error:
-            self._fail(case.alert, _disk_words(error))
         except Exception as error:  # top of the thread: one alert's evidence must not cost the others'
-            self._fail(case.alert, f"{type(error).__name__}: {error}")
+            if case.into.was_taken_away:
+                log.info("the evidence of alert %s was purged before it was written", case.alert.id)
+            else:
+                words = _disk_words(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+                self._fail(case.alert, words)
         finally:
+            case.into.abandon()
             with self._wake:
                 self._cases.popleft()
 
     def _write(self, case: Case) -> None:
-        into = FolderBeingWritten(self._plan.root, case.folder)
-        try:
-            writer = CaseWriter(case, into, self._plan.style, self._plan.blur_others)
-            manifest = self._filled(writer)
-            digest = into.finish(manifest)
-        except BaseException:
-            into.abandon()
-            raise
+        into = case.into
+        digest = into.finish(self._filled(CaseWriter(case, self._plan.style, self._plan.blur_others)))
         self._count(sum(file.bytes for file in into.files))
         files = [file.as_json() for file in into.files]
         entry = {"alert": case.alert.id, "folder": case.folder, "manifest_sha256": digest, "files": files}

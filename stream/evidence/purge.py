@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from stream.errors import OutputError, UsageError
-from stream.evidence.folders import KeptFolder, kept
-from stream.evidence.retention import Record, Wish, alert_id_of, delete, wished
+from stream.evidence.folders import KeptFolder, alert_id_in, kept, unfinished
+from stream.evidence.retention import Record, Wish, delete, wished
 
 
 def purge(root: Path, wish: Wish, now: float, record: Record, *, is_rehearsal: bool = False) -> list[KeptFolder]:
     """Delete what is wished, oldest first; what was deleted, or would be in a rehearsal. ``now``: wall time.
 
-    Each is recorded before it goes. Raises UsageError when nothing is named or there is no such folder, and OutputError
-    when one cannot be deleted.
+    What a running watch has not written yet goes too. Each is recorded before it goes. Raises UsageError when nothing
+    is named or there is no such folder, and OutputError when one cannot be deleted.
     """
     _check(root, wish)
     try:
-        chosen = wished(kept(root), wish, now, alert_id_of(root))
+        there = {folder.name: folder for folder in (*unfinished(root), *kept(root))}
+        folders = sorted(there.values(), key=lambda folder: (folder.at, folder.name))
+        chosen = wished(folders, wish, now, partial(alert_id_in, root))
         return chosen if is_rehearsal else delete(root, chosen, record, "asked for")
     except OSError as error:
         where = error.filename or root
@@ -30,7 +33,7 @@ def lines_of(folders: list[KeptFolder], *, is_rehearsal: bool) -> list[str]:
     total = sum(folder.size for folder in folders)
     count = f"the evidence of {len(folders)} alert{'s' if len(folders) != 1 else ''}"
     return [
-        *(f"{verb} {folder.name} ({_mebibytes(folder.size)})" for folder in folders),
+        *(f"{verb} {folder.name} ({_size_words(folder)})" for folder in folders),
         f"{verb} {count}, {_mebibytes(total)}",
     ]
 
@@ -42,6 +45,10 @@ def _check(root: Path, wish: Wish) -> None:
         raise UsageError("--all deletes everything: leave out the other choices, or leave out --all")
     if not root.is_dir():
         raise UsageError(f"there is no evidence folder at {root}: check --folder or evidence.folder")
+
+
+def _size_words(folder: KeptFolder) -> str:
+    return _mebibytes(folder.size) if folder.is_whole else "not written yet"
 
 
 def _mebibytes(size: int) -> str:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.evidence.folders import MANIFEST, NAME, KeptFolder, kept, read_manifest, remove, sha256_of
+from stream.evidence.folders import (
+    MANIFEST,
+    NAME,
+    WRITING,
+    KeptFolder,
+    alert_id_in,
+    kept,
+    remove,
+    sha256_of,
+)
 
 DAY_S = 86_400.0
 Record = Callable[[str, Mapping[str, Any]], None]
@@ -70,30 +79,33 @@ def stream_of(name: str) -> str | None:
     return None if found is None else found[2]
 
 
-def alert_id_of(root: Path) -> Callable[[str], str]:
-    """Reads a folder's manifest for it; empty where it cannot be read."""
-
-    def read(name: str) -> str:
-        alert = read_manifest(root / name).get("alert")
-        return str(alert.get("id", "")) if isinstance(alert, dict) else ""
-
-    return read
-
-
 def delete(root: Path, folders: Sequence[KeptFolder], record: Record, why: str) -> list[KeptFolder]:
     """Delete them and have it recorded before each goes, so that nobody takes it for tampering; what was deleted.
+
+    One that is not whole stands in no record yet: it goes first, and whoever writes it finds it gone and lets it be.
 
     ``why``: ``age or size`` or ``asked for``. Raises OSError at the first that cannot be deleted.
     """
     gone = []
     for folder in folders:
-        record("purge", _purged(root, folder, why))
-        try:
-            remove(root, folder.name)
-        except FileNotFoundError:  # somebody else was faster
+        entry = _purged(root, folder, why)
+        if not folder.is_whole and _is_removed(root, f"{WRITING}{folder.name}"):
+            record("purge", entry)
+            gone.append(folder)
             continue
-        gone.append(folder)
+        record("purge", entry)
+        if _is_removed(root, folder.name):
+            gone.append(folder)
     return gone
+
+
+def _is_removed(root: Path, name: str) -> bool:
+    """False when somebody else was faster."""
+    try:
+        remove(root, name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _purged(root: Path, folder: KeptFolder, why: str) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def _purged(root: Path, folder: KeptFolder, why: str) -> dict[str, Any]:
         digest = ""
     return {
         "folder": folder.name,
-        "alert": alert_id_of(root)(folder.name),
+        "alert": alert_id_in(root, folder.name),
         "manifest_sha256": digest,
         "bytes": folder.size,
         "why": why,

@@ -108,6 +108,11 @@ class LiveView:
         """Whether this machine has GStreamer's WebRTC."""
         return has_webrtc()
 
+    @property
+    def peers(self) -> int:
+        """WebRTC viewers of all streams."""
+        return sum(viewers.peers.peers for viewers in tuple(self._streams.values()))
+
     def answer(
         self, stream: StreamName, offer_sdp: str, timeout_s: float, may_watch: Callable[[], bool] = lambda: True
     ) -> str:
@@ -118,7 +123,7 @@ class LiveView:
         viewers = self._streams[stream]
         if not self.has_webrtc:
             raise OutputError(ADVICE)
-        if sum(other.peers.peers for other in tuple(self._streams.values())) >= self._most_peers:
+        if self.peers >= self._most_peers:
             raise OutputError(f"{self._most_peers} viewers watch by WebRTC already: watch by MJPEG")
         return viewers.peers.answer(offer_sdp, timeout_s, may_watch)
 

@@ -44,7 +44,7 @@ from stream.gst.recording import (  # noqa: E402
     window_branch,
 )
 from stream.gst.retimer import Retimer  # noqa: E402
-from stream.gst.rtsp_restream import RtspRestream  # noqa: E402
+from stream.gst.rtsp_restream import EVERYBODY, RestreamGuard, RtspRestream  # noqa: E402
 from stream.overlay import OverlayStyle  # noqa: E402
 from stream.ports import Observer, SceneSource  # noqa: E402
 from stream.types import StreamName  # noqa: E402
@@ -62,6 +62,7 @@ class Restream:
     port: int = 8554
     path: str = ""
     """Begins with ``/``; empty: the stream's name."""
+    guard: RestreamGuard = EVERYBODY
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,8 @@ class _Encoding:
             self._file = file_branch(targets.save, on_error, abort)
         if targets.restream is not None:
             where = targets.restream
-            self.restream = RtspRestream(where.host, where.port, where.path or f"/{name}", on_client=self._want_key)
+            path = where.path or f"/{name}"
+            self.restream = RtspRestream(where.host, where.port, path, guard=where.guard, on_client=self._want_key)
 
     @property
     def has_failed(self) -> bool:

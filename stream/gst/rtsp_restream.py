@@ -1,6 +1,6 @@
 """Serving already encoded H.264 over RTSP: encoded once, sent to any number of clients.
 
-Streams of one process share a server per address; each has its own path.
+Streams of one process share a server per address; each has its own path. Who opens it first says who may watch.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
@@ -33,6 +35,39 @@ ABOUT_TO_PLAY_S = 5.0
 """How long a client may take from its wish to its first picture: a media needs pictures before it is played."""
 ASK_EVERY_S = 0.5
 """How soon it is noticed that the last client has gone."""
+WATCHER = "watcher"
+"""The one role there is: of who showed the password, or of everybody where there is none."""
+
+
+@dataclass(frozen=True)
+class RestreamGuard:
+    """Who may watch, and whether others can read along. Its texts show no secret."""
+
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    """With ``user``, asked for by RTSP's digest; None lets everybody watch."""
+    certificate: Path | None = None
+    """PEM, with ``key``: TLS, and pictures only inside of it."""
+    key: Path | None = None
+
+    def check(self) -> None:
+        """Raises OutputError when certificate and key cannot be used."""
+        self.tls()
+
+    def tls(self) -> Any:
+        """A Gio.TlsCertificate with its key; None without TLS. Raises OutputError."""
+        if self.certificate is None or self.key is None:
+            return None
+        try:
+            return Gio.TlsCertificate.new_from_files(str(self.certificate), str(self.key))
+        except GLib.Error as error:
+            raise OutputError(
+                f"restream.tls: {self.certificate} and {self.key} cannot be used ({error.message}): give a PEM "
+                "certificate and its key without a passphrase (apt install glib-networking brings TLS itself)"
+            ) from None
+
+
+EVERYBODY = RestreamGuard()
 
 
 @dataclass
@@ -60,8 +95,19 @@ class _Feed:
 class RtspRestream:
     """One path on an RTSP server. ``push`` may be called from any one thread and never blocks."""
 
-    def __init__(self, host: str, port: int, path: str, *, on_client: Callable[[], None] = lambda: None) -> None:
-        """``on_client``: a client wants to play; send a key frame soon. Raises OutputError when the port is taken."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        *,
+        guard: RestreamGuard = EVERYBODY,
+        on_client: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_client``: a client wants to play; send a key frame soon.
+
+        Raises OutputError when the port is taken or the certificate is no good.
+        """
         self._path = path
         self._on_client = on_client
         self._lock = threading.Lock()
@@ -69,12 +115,13 @@ class RtspRestream:
         self._caps: Any = None
         self._wished_s = self._asked_s = -math.inf
         self._is_played = False
-        self._server = _SharedServer.borrow(host, port)
+        self._server = _SharedServer.borrow(host, port, guard)
         self._server.mount(path, self._factory(), self._wish)
 
     @property
     def url(self) -> str:
-        return f"rtsp://{self._server.host}:{self._server.port}{self._path}"
+        """Without the password."""
+        return f"{'rtsps' if self._server.has_tls else 'rtsp'}://{self._server.host}:{self._server.port}{self._path}"
 
     @property
     def is_watched(self) -> bool:
@@ -111,6 +158,9 @@ class RtspRestream:
         factory.set_launch(MEDIA)
         factory.set_shared(True)
         factory.set_latency(0)
+        factory.set_permissions(_for_watchers())
+        if self._server.has_tls:  # pictures over UDP would leave it
+            factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP)
         factory.connect("media-configure", self._on_media)
         return factory
 
@@ -173,20 +223,23 @@ class _SharedServer:
     port: int
     key: tuple[str, int]
     source_id: int
+    has_tls: bool
     handler: int = 0
     """Of the server; it holds this record, which holds the server."""
     wishes: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Path -> what to call when a client wants to play."""
 
     @classmethod
-    def borrow(cls, host: str, port: int) -> _SharedServer:
+    def borrow(cls, host: str, port: int, guard: RestreamGuard) -> _SharedServer:
         with _SERVERS_LOCK:
             shared = _SERVERS.get((host, port)) if port else None
-            return shared or cls._open(host, port)
+            return shared or cls._open(host, port, guard)
 
     @classmethod
-    def _open(cls, host: str, port: int) -> _SharedServer:
+    def _open(cls, host: str, port: int, guard: RestreamGuard) -> _SharedServer:
+        auth, has_tls = _auth_of(guard), guard.certificate is not None
         server, loop = GstRtspServer.RTSPServer(), LoopThread("rtsp-restream")
+        server.set_auth(auth)
         server.set_address(host)
         server.set_service(str(port))
         server.get_thread_pool().set_max_threads(4)  # a client that hangs must not hold up the others
@@ -195,7 +248,7 @@ class _SharedServer:
             loop.stop()
             raise OutputError(f"cannot serve RTSP on {host}:{port}: the port is taken; choose another restream port")
         bound = server.get_bound_port()
-        shared = cls(server, loop, host, bound, (host, bound), source_id)
+        shared = cls(server, loop, host, bound, (host, bound), source_id, has_tls)
         shared.handler = server.connect("client-connected", shared._on_client)
         _SERVERS[shared.key] = shared
         return shared
@@ -234,3 +287,23 @@ class _SharedServer:
 
 _SERVERS: dict[tuple[str, int], _SharedServer] = {}
 _SERVERS_LOCK = threading.Lock()
+
+
+def _auth_of(guard: RestreamGuard) -> Any:
+    """What the server asks of clients. Raises OutputError when the certificate is no good."""
+    auth, watcher = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
+    watcher.set_string("media.factory.role", WATCHER)
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+    auth.set_tls_certificate(guard.tls())
+    if guard.user is None or guard.password is None:
+        auth.set_default_token(watcher)
+    else:
+        auth.add_digest(guard.user, guard.password, watcher)
+    return auth
+
+
+def _for_watchers() -> Any:
+    permissions = GstRtspServer.RTSPPermissions()
+    for what in ("access", "construct"):
+        permissions.add_permission_for_role(WATCHER, f"media.factory.{what}", True)
+    return permissions

@@ -25,6 +25,8 @@ HISTORY_S = 30.0
 """How far back the history of a ``FaceScore`` reaches."""
 FORGET_AFTER_S = 5.0
 """A track that was not seen for this long is over; trackers give up sooner."""
+STRETCHES_LIMIT = 256
+"""Stretches of ``fake`` that are remembered of one track, newest first to stay."""
 ENDED_LIMIT = 1000
 """Summaries kept of tracks that are over, newest first to stay: a live run never ends."""
 
@@ -45,6 +47,8 @@ class TrackSummary:
     """What that probability says by the model's thresholds; without one, the last verdict shown."""
     timeline: tuple[tuple[float, float], ...]
     """(seconds, fake_probability) of the scored windows, unsmoothed; thinned evenly when very long."""
+    fake_stretches: tuple[tuple[float, float], ...] = ()
+    """(start, end) in seconds: when the verdict was ``fake``, as a live view would have shown it."""
 
 
 @dataclass
@@ -65,6 +69,9 @@ class _Track:
     logit_sum: float = 0.0
     history: deque[tuple[int, float]] = field(default_factory=deque)
     timeline: Timeline = field(default_factory=Timeline)
+    fake: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=STRETCHES_LIMIT))
+    """Stretches of ``fake`` in media time."""
+    was_fake: bool = False
 
 
 class TrackBook:
@@ -148,6 +155,7 @@ class TrackBook:
         track.logit_sum += logit
         track.timeline.add(pts_ns, probability)
         track.state = next_verdict(track.state, probability, None, pts_ns, self._policy)
+        _note_fake(track, pts_ns)
         if track.state.fake_probability is not None:
             track.history.append((pts_ns, track.state.fake_probability))
 
@@ -188,9 +196,20 @@ class TrackBook:
             fake_probability=probability,
             verdict=shown,
             timeline=tuple((pts_ns / 1e9, value) for pts_ns, value in track.timeline.points()),
+            fake_stretches=tuple((start_ns / 1e9, end_ns / 1e9) for start_ns, end_ns in track.fake),
         )
 
     def _mean_probability(self, track: _Track) -> float | None:
         if track.windows == 0:
             return None
         return float(fake_probability(track.logit_sum / track.windows, self._spec))
+
+
+def _note_fake(track: _Track, pts_ns: int) -> None:
+    """Lengthen the newest stretch, or begin one."""
+    is_fake = track.state.verdict is Verdict.FAKE
+    if is_fake and track.was_fake:
+        track.fake[-1] = (track.fake[-1][0], pts_ns)
+    elif is_fake:
+        track.fake.append((pts_ns, pts_ns))
+    track.was_fake = is_fake

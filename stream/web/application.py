@@ -54,6 +54,7 @@ def guarded(room: Room, application: ASGIApp) -> ASGIApp:
         origins=origins,
         body_most_bytes=config.body_most_bytes,
         count=room.services.metrics.web_answered,
+        insists_on_tls=config.tls is not None and not config.is_loopback,  # localhost has other servers, too
     )
 
 

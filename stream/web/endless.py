@@ -23,8 +23,8 @@ LAST_WORD_S = 1.0
 class Viewers:
     """How many watch. Used by the server's own thread only, but for ``count``."""
 
-    def __init__(self, most: int, on_change: Callable[[int], None] = lambda _: None) -> None:
-        self._most, self._on_change, self._scopes = most, on_change, set[anyio.CancelScope]()
+    def __init__(self, most: int) -> None:
+        self._most, self._scopes = most, set[anyio.CancelScope]()
         self._is_closed = False
 
     @property
@@ -36,12 +36,10 @@ class Viewers:
         if self._is_closed or self.count >= self._most:
             return False
         self._scopes.add(scope)
-        self._on_change(self.count)
         return True
 
     def leave(self, scope: anyio.CancelScope) -> None:
         self._scopes.discard(scope)
-        self._on_change(self.count)
 
     def close(self) -> None:
         """Send all away, and let nobody in."""

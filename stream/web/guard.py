@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 from starlette.datastructures import MutableHeaders
@@ -30,6 +30,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+ONLY_TLS = "max-age=31536000"
+"""A browser that was here once comes back by TLS alone, for a year."""
 NO_STORE = "no-store"
 MISTAKE = "something went wrong here: the log of unmask says what"
 
@@ -37,14 +39,23 @@ MISTAKE = "something went wrong here: the log of unmask says what"
 class Guard:
     """Around the application: refuses what was not meant for it or is too large, answers errors, counts."""
 
-    def __init__(self, app: ASGIApp, *, origins: Origins, body_most_bytes: int, count: Callable[[int], None]) -> None:
-        """``count``: told the status of each answer."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        origins: Origins,
+        body_most_bytes: int,
+        count: Callable[[int], None],
+        insists_on_tls: bool = False,
+    ) -> None:
+        """``count``: told the status of each answer. ``insists_on_tls``: browsers are told to use nothing else."""
+        self._headers = HEADERS | ({"Strict-Transport-Security": ONLY_TLS} if insists_on_tls else {})
         self._app, self._origins, self._most, self._count = app, origins, body_most_bytes, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        answer = _Answer(send, self._count)
+        answer = _Answer(send, self._count, self._headers)
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         if (line := self._origins.refusal(scope["method"], headers)) is not None:
             await refuse(answer, 403, line)
@@ -97,15 +108,15 @@ class Guard:
 class _Answer:
     """A ``send`` that adds the headers and counts."""
 
-    def __init__(self, send: Send, count: Callable[[int], None]) -> None:
-        self._send, self._count, self.has_begun = send, count, False
+    def __init__(self, send: Send, count: Callable[[int], None], headers: Mapping[str, str]) -> None:
+        self._send, self._count, self._headers, self.has_begun = send, count, headers, False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
             self._count(message["status"])
             headers = MutableHeaders(scope=message)
-            for key, value in HEADERS.items():
+            for key, value in self._headers.items():
                 headers.setdefault(key, value)
             headers.setdefault("Cache-Control", NO_STORE)
         await self._send(message)

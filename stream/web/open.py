@@ -62,9 +62,10 @@ def open_web(config: WebConfig, services: WebServices) -> OpenWeb:
     tls = None if config.tls is None else _tls(config.tls)
     alerts = RecentAlerts(services.evidence, services.hub.alert_changed)
     guard = SourceGuard(config.sources_allowed, tuple(host.lower() for host in config.hosts_allowed))
-    viewers = Viewers(config.clients_most, services.metrics.web_clients)
+    viewers = Viewers(config.clients_most)
     machine = Machine(services.evidence or Path())
     room = Room(config, services, Access(config, users), alerts, guard, viewers, machine)
+    services.metrics.web_clients(lambda: room.watching)
     return OpenWeb(WebServer(config.host, config.port, tls), room, alerts)
 
 

@@ -29,6 +29,10 @@ class LiveVideo(Protocol):
     def has_webrtc(self) -> bool:
         """Whether this machine has GStreamer's WebRTC."""
 
+    @property
+    def peers(self) -> int:
+        """How many watch by WebRTC now."""
+
     def answer(self, stream: StreamName, offer_sdp: str, timeout_s: float, may_watch: Callable[[], bool]) -> str:
         """SDP answer, with its candidates, to a viewer's offer; the viewer's pipeline goes when its peer does.
 

@@ -28,12 +28,11 @@ from argon2.low_level import Type
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stream.config_file import ConfigError, YamlFile, problems_of
-from stream.config_section import Section
+from stream.config_section import SHORTEST_PASSWORD, Section
 from stream.errors import OutputError, UsageError
 
 log = logging.getLogger(__name__)
 
-SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 256
 TOKEN_PREFIX = "unmask_"  # nosec B105 # the part that is no secret
 """Lets scanners of leaked secrets know what they found."""

@@ -96,6 +96,12 @@ def test_health_is_asked_of_the_metrics(dockerfile: Path) -> None:
     assert "127.0.0.1:9108/metrics" in check
 
 
+@each
+def test_the_metrics_are_not_opened_to_others(dockerfile: Path) -> None:
+    assert "9108" not in " ".join(values(dockerfile, "EXPOSE"))
+    assert "metrics" not in " ".join(values(dockerfile, "CMD"))
+
+
 def test_only_what_is_named_goes_to_the_engine() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert next(line for line in lines if not line.startswith("#")) == "*"

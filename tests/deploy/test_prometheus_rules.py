@@ -144,6 +144,15 @@ def test_it_scrapes_where_unmask_answers() -> None:
     assert looked_for == {job["job_name"]}
 
 
+def test_one_elsewhere_is_scraped_over_tls_with_a_token_from_a_file() -> None:
+    text = (FOLDER / "prometheus.yml").read_text()
+    commented = text[text.index("  # - job_name: unmask-elsewhere") :].split("\n\n")[0].replace("  # ", "  ")
+    (job,) = yaml.safe_load(commented)
+    assert commented.strip() in (FOLDER.parents[1] / "docs" / "monitoring.md").read_text()
+    assert (job["scheme"], list(job["authorization"])) == ("https", ["credentials_file"])
+    assert job["relabel_configs"] == [{"target_label": "job", "replacement": "unmask"}]
+
+
 def test_a_hurried_copy_differs_in_its_durations_only() -> None:
     text = ALERTS.read_text()
     assert "for: 3000ms" in hurried(text)

@@ -17,7 +17,7 @@ need_gst()
 from stream.app import Started, WatchResult, watch  # noqa: E402
 from stream.config import AppConfig, StreamConfig  # noqa: E402
 from stream.config_file import ConfigError  # noqa: E402
-from stream.errors import UsageError  # noqa: E402
+from stream.errors import TooManyStreamsError, UsageError  # noqa: E402
 from stream.live_streams import LiveStreams, StreamChanges, StreamStatus  # noqa: E402
 from stream.metrics import Metrics  # noqa: E402
 from stream.parts import Parts  # noqa: E402
@@ -245,6 +245,25 @@ def test_a_run_outlives_its_last_stream_and_watches_the_next(asked: AppConfig) -
         assert run.states() == {"test": "playing"}
     with pytest.raises(UsageError, match="the run is over"):
         run.streams.add(snow())
+
+
+def test_of_requests_at_once_no_more_are_met_than_may_be_watched(asked: AppConfig) -> None:
+    with watching(asked) as run:
+        most, refused = len(run.streams.list()) + 2, list[TooManyStreamsError]()
+
+        def ask() -> None:
+            try:
+                run.streams.add(StreamConfig(source="test"), most)
+            except TooManyStreamsError as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(run.streams.list()), len(refused)) == (most, 4)
+        assert str(refused[0]) == f"{most} streams are watched, and no more may be: remove one"
 
 
 # Metrics

@@ -45,6 +45,16 @@ def test_a_face_s_line_says_where_it_was_most_suspicious() -> None:
     assert lines[1] == "  face 1: unsure, fake probability 0.40, 0.0-9.0 s, 3 windows, highest 0.93 at 6.2 s"
 
 
+@pytest.mark.parametrize(("end_s", "verdict"), [(5.0, Verdict.FAKE), (4.5, Verdict.REAL)])
+def test_a_file_that_is_fake_for_long_enough_on_end_is_fake_whatever_its_mean(end_s: float, verdict: Verdict) -> None:
+    face = TrackSummary(TrackId(1), 0.0, 60.0, 300, 0.2, Verdict.REAL, ((4.0, 0.95),), ((2.0, end_s),))
+    found = summary_of("a.mp4", (track(2, 0.1, Verdict.REAL), face))
+    assert (found.verdict, found.fake_probability) == (verdict, 0.2)
+    said = report_lines(found)
+    assert said[0].endswith("fake, fake probability 0.20 on average" if verdict is Verdict.FAKE else "probability 0.20")
+    assert ("fake in 2.0-5.0 s" in said[-1]) == (verdict is Verdict.FAKE)
+
+
 def test_a_clip_is_scored_from_its_first_face_to_its_last(clip: Path) -> None:  # noqa: F811
     told: list[tuple[float, float | None]] = []
     found = score_file(clip, ANY_PICTURE, parts(4.0), on_progress=lambda *done: told.append(done))
@@ -53,6 +63,8 @@ def test_a_clip_is_scored_from_its_first_face_to_its_last(clip: Path) -> None:  
     assert found.fake_probability == pytest.approx(0.982, abs=0.001)
     assert (face.start_s, face.end_s) == (pytest.approx(0.0, abs=0.2), pytest.approx(2.9, abs=0.2))
     assert face.windows == len(face.timeline) == pytest.approx(11, abs=2)
+    assert face.fake_stretches[-1][1] == face.timeline[-1][0]
+    assert len(face.fake_stretches) == 1
     assert told == sorted(told)
     assert told[-1][1] == pytest.approx(3.0, abs=0.1)
 
@@ -77,7 +89,7 @@ def test_json_has_the_promised_keys(
     assert run([clip], monkeypatch, as_json=True) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == ["file", "fake_probability", "verdict", "tracks"]
-    keys = ["track_id", "fake_probability", "verdict", "start_s", "end_s", "windows", "timeline"]
+    keys = ["track_id", "fake_probability", "verdict", "start_s", "end_s", "windows", "fake_stretches", "timeline"]
     assert [list(face) for face in found["tracks"]] == [keys]
     assert found["verdict"] == found["tracks"][0]["verdict"] == "fake"
     assert list(found["tracks"][0]["timeline"][0]) == ["t_s", "fake_probability"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,9 @@ pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt i
 
 from engines.catalog import LoadedModel
 from engines.runtime.swappable import RuntimeChange, SwappableBackend
-from stream import app
+from stream import app, vouching
 from stream.app import Started, watch
-from stream.canary.clips import CanaryClip
+from stream.canary.clips import GENUINE, SWAPPED, CanaryClip
 from stream.config import AppConfig, StreamConfig
 from stream.errors import MissingPartError, OutputError
 from stream.evidence.chain import ChainLog, log_files
@@ -26,7 +27,7 @@ from stream.evidence_parts import config_sha256
 from stream.metrics import Metrics
 from stream.parts import Parts
 from stream.scoring.scorer import ModelScorer
-from stream.vouching import ClipMaker, WatchLog, open_canary, open_log
+from stream.vouching import ClipMaker, WatchLog, clip_maker_environment, open_canary, open_log
 from stream.web.ports import Readiness
 from tests.fakes import FEATURES, backbone_of, head_of, spec_of
 from tests.stream.canary.test_canary import CLIPS, by_brightness, waited
@@ -170,6 +171,47 @@ def test_a_canary_that_is_wrong_shows_everywhere(tmp_path: Path) -> None:
     assert "unmask_canary_ok 0.0" in metrics.scrape()
     assert 'unmask_canary_probability{clip="swapped"} 0.98' in metrics.scrape()
     assert (heard[0]["kind"], heard[0]["right"], heard[0]["why"]) == ("canary", False, "start")
+
+
+def test_a_recorded_model_without_clips_is_not_ready_and_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``auto``: what is not looked at must not pass for right."""
+    monkeypatch.setattr(vouching, "recorded_for", lambda _: {GENUINE: 0.24, SWAPPED: 0.95})
+    monkeypatch.setattr(vouching, "_CLIP_MAKER", "raise SystemExit('there is no portrait')")
+    readiness, metrics = Readiness(), Metrics()
+    asked = config(tmp_path, "test", canary={"enabled": "auto"})
+    opened = open_canary(asked, parts(), readiness, show=metrics.show_canary, record=lambda *_: None)
+    opened.start()
+    waited(lambda: "unmask_canary_ok 0.0" in metrics.scrape())
+    opened.close()
+    assert not readiness.is_ready
+    assert "there is no portrait (canary.enabled: off does without)" in readiness.conditions[0].why
+
+
+def test_the_maker_of_clips_learns_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the process itself tells."""
+    monkeypatch.setenv("CAMERA_PASSWORD", "hunter2")
+    monkeypatch.setattr(vouching, "_CLIP_MAKER", "import os; raise SystemExit(' '.join(sorted(os.environ)))")
+    with pytest.raises(MissingPartError) as told:
+        ClipMaker().load()
+    assert "PATH" in str(told.value)
+    assert "CAMERA_PASSWORD" not in str(told.value)
+
+
+def test_the_maker_of_clips_finds_packages_where_this_process_does() -> None:
+    given = clip_maker_environment({"PYTHONPATH": os.pathsep.join(["/opt/more", "", "here"]), "PATH": "/bin", "X": "y"})
+    ours = str(Path(vouching.__file__).parents[1])
+    assert given == {"PATH": "/bin", "PYTHONPATH": os.pathsep.join([ours, "/opt/more"])}
+
+
+def test_clips_that_take_too_long_may_be_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vouching, "CLIPS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(vouching, "_CLIP_MAKER", "import time; time.sleep(60)")
+    maker = ClipMaker()
+    for _ in range(2):
+        with pytest.raises(MissingPartError, match="not made within 0 s"):
+            maker.load()
 
 
 def test_a_running_watch_sings_and_its_streams_do_not_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def machine_health(request: Request) -> HealthAnswer:
         ],
         thresholds=services.thresholds and _thresholds(*services.thresholds),
         conditions=condition_answers(services.readiness.conditions),
-        clients=room.viewers.count,
+        clients=room.watching,
     )
 
 

@@ -57,6 +57,12 @@ class Room:
         video = self.services.video
         return video is not None and self.config.video != "mjpeg" and video.has_webrtc
 
+    @property
+    def watching(self) -> int:
+        """Viewers of videos, whichever way they come, and listeners to events."""
+        video = self.services.video
+        return self.viewers.count + (0 if video is None else video.peers)
+
     def stream(self, name: str) -> StreamStatus:
         """Raises Refusal when there is none of this name."""
         for status in self.services.streams.list():

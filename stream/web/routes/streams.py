@@ -9,7 +9,7 @@ from fastapi import Path, Request
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from stream.config import StreamConfig
-from stream.errors import UnmaskError, UsageError
+from stream.errors import TooManyStreamsError, UnmaskError, UsageError
 from stream.live_streams import StreamStatus
 from stream.web.access import Refusal, allowed_to, caller_of
 from stream.web.answers import StreamAnswer, stream_answer
@@ -66,15 +66,15 @@ async def list_streams(request: Request) -> list[StreamAnswer]:
 def add_stream(asked: StreamRequest, request: Request) -> StreamAnswer:
     """Watch one more. It answers once the stream is opened; a camera that does not answer yet is tried for ever."""
     room = room_of(request)
-    names = {status.name for status in room.services.streams.list()}
-    if asked.name in names:
+    if asked.name in {status.name for status in room.services.streams.list()}:
         raise Refusal(409, f"a stream is named {asked.name} already: choose another name, or PATCH that one")
-    if len(names) >= room.config.streams_most:
-        raise Refusal(409, f"{len(names)} streams are watched, and web.streams_most allows no more: remove one")
     try:
         source = with_user_info(room.guard.checked(asked.source), *asked.secrets())
         named = {} if asked.name is None else {"name": asked.name}
-        status = room.services.streams.add(_stream({"source": source, **named, **NO_SECRETS, **asked.settings()}))
+        stream = _stream({"source": source, **named, **NO_SECRETS, **asked.settings()})
+        status = room.services.streams.add(stream, room.config.streams_most)
+    except TooManyStreamsError as error:
+        raise refusal_of(error, 409) from None
     except UnmaskError as error:
         raise refusal_of(error) from None
     _tell(request, "added", status.name)

@@ -39,10 +39,72 @@ def test_a_face_that_stays_fake_fires_once_when_the_time_is_up() -> None:
     assert alert.message == "face 7 on door has been fake for 3 s"
 
 
-@pytest.mark.parametrize("between", [face_of(1, Verdict.REAL), face_of(1, Verdict.UNSURE), face_of(2), None])
-def test_anything_else_in_between_starts_the_count_afresh(between: FaceScore | None) -> None:
-    faces = [face_of(1)] * 25 + [between] + [face_of(1)] * 25
-    assert not play(book_of(FAKE), [scene_at(at / 10, *([face] if face else [])) for at, face in enumerate(faces)])
+OTHERWISE = [face_of(1, Verdict.REAL), face_of(1, Verdict.UNSURE), None]
+
+
+def with_a_break(between: FaceScore | None, break_s: float) -> list[Scene]:
+    """Fake for 2.4 s, not so for ``break_s``, and fake for 2.4 s."""
+    faces = [face_of(1)] * 25 + [between] * (round(break_s * 10) - 1) + [face_of(1)] * 25
+    return [scene_at(at / 10, *([face] if face else [])) for at, face in enumerate(faces)]
+
+
+@pytest.mark.parametrize("between", OTHERWISE)
+def test_a_short_break_is_not_counted_and_takes_nothing_away(between: FaceScore | None) -> None:
+    (alert,) = play(book_of(FAKE), with_a_break(between, break_s=5))
+    assert alert.began_at == pytest.approx(now_at(2.4 + 5 + 0.6).wall_s)
+    assert alert.message == "face 1 on door is fake, as faces there have been for 3 s in all"
+
+
+@pytest.mark.parametrize("between", OTHERWISE)
+def test_a_long_break_starts_the_count_afresh(between: FaceScore | None) -> None:
+    assert not play(book_of(FAKE), with_a_break(between, break_s=5.1))
+    assert not play(book_of(replace(FAKE, resolve_after_s=0)), with_a_break(between, break_s=0.2))
+
+
+def coming_and_going(seen_s: float, away_s: float, times: int, **faces: float) -> list[Scene]:
+    """A face that leaves the view before the rule fires, and comes back under another number."""
+    seen, away = round(seen_s * 10), round(away_s * 10)
+    shown = [face for n in range(times) for face in [face_of(n, **faces)] * seen + [None] * away]  # type: ignore[arg-type]
+    return [scene_at(at / 10, *([replace_scored(face, at)] if face else [])) for at, face in enumerate(shown)]
+
+
+def replace_scored(face: FaceScore, at: int) -> FaceScore:
+    """Of a window each second."""
+    return replace(face, scored_pts_ns=at // 10 * SECOND)
+
+
+@pytest.mark.parametrize(("seen_s", "away_s"), [(2.5, 1.5), (1.0, 4.0), (0.5, 0.0), (2.9, 4.9)])
+def test_a_face_that_leaves_the_view_in_time_and_comes_back_does_not_escape(seen_s: float, away_s: float) -> None:
+    alerts = play(book_of(FAKE), coming_and_going(seen_s, away_s, times=8))
+    assert len(alerts) == 1
+    assert "is fake, as faces there have been for 3 s in all" in alerts[0].message
+
+
+def test_each_second_that_was_fake_makes_one_alert_at_most() -> None:
+    alerts = play(book_of(replace(FAKE, cool_down_s=0)), coming_and_going(1.1, 1, times=12))
+    assert [alert.track_id for alert in alerts] == [2, 5, 8, 11]
+
+
+def test_a_face_is_not_blamed_for_the_time_of_one_that_has_fired() -> None:
+    book = book_of(replace(FAKE, cool_down_s=0))
+    alone, both = (
+        [scene_at(at / 10, *faces) for at in ats]
+        for faces, ats in (
+            ([face_of(1)], range(80)),
+            ([face_of(1), face_of(2)], range(80, 110)),
+        )
+    )
+    assert [alert.track_id for alert in play(book, alone)] == [1]
+    assert not play(book, both)
+    (alert,) = play(book, [scene_at(11, face_of(2))])
+    assert (alert.track_id, alert.message) == (2, "face 2 on door has been fake for 3 s")
+
+
+def test_of_two_faces_one_alone_fires_for_the_time_of_others() -> None:
+    book = book_of(replace(FAKE, cool_down_s=0))
+    play(book, [scene_at(at / 10, face_of(1)) for at in range(29)])
+    fired = play(book, [scene_at(2.9 + at / 10, face_of(2), face_of(3)) for at in range(20)])
+    assert [alert.track_id for alert in fired] == [2]
 
 
 def test_a_new_segment_starts_the_count_afresh() -> None:
@@ -86,10 +148,45 @@ def test_a_probability_at_the_limit_is_not_above_it() -> None:
     assert not play(book_of(LIKELY), [scene_at(at, face_of(probability=0.8, scored_s=at)) for at in range(9)])
 
 
-def test_windows_of_another_segment_or_face_are_not_counted_with() -> None:
-    two = [scene_at(at, face_of(scored_s=at)) for at in range(2)]
-    assert not play(book_of(LIKELY), [*two, scene_at(0, face_of(scored_s=0)), scene_at(1, face_of(scored_s=1))])
-    assert not play(book_of(LIKELY), [*two, scene_at(2, face_of(2, scored_s=2)), scene_at(3, face_of(scored_s=3))])
+TWO = [scene_at(at, face_of(scored_s=at)) for at in range(2)]
+
+
+def test_windows_of_another_segment_or_of_a_face_beside_it_are_not_counted_with() -> None:
+    assert not play(book_of(LIKELY), [*TWO, scene_at(0, face_of(scored_s=0)), scene_at(1, face_of(scored_s=1))])
+    pair = [scene_at(at, face_of(1, scored_s=at), face_of(2, scored_s=at)) for at in range(2)]
+    assert not play(book_of(LIKELY), pair)
+
+
+def test_windows_of_a_face_that_left_just_before_are_counted_with() -> None:
+    (alert,) = play(book_of(LIKELY), [*TWO, scene_at(1.5), scene_at(2, face_of(2, scored_s=2))])
+    assert alert.message == "face 2 on door and one before it were more than 0.8 likely fake in 3 of 5 windows"
+    assert not play(book_of(LIKELY), [*TWO, scene_at(1.5), scene_at(2.6), scene_at(3, face_of(2, scored_s=2))])
+
+
+def test_a_face_that_leaves_the_view_before_its_windows_are_enough_does_not_escape() -> None:
+    rule = replace(LIKELY, cool_down_s=60, resolve_after_s=5)
+    assert len(play(book_of(rule), coming_and_going(1.5, 3, times=5))) == 1
+
+
+def test_a_harmless_face_does_not_take_the_place_of_one_that_left_before_it() -> None:
+    rule = replace(LIKELY, resolve_after_s=5)
+    real = [scene_at(at, face_of(2, probability=0.1, scored_s=at)) for at in (2, 3, 4)]
+    (alert,) = play(book_of(rule), [*TWO, *real, scene_at(5), scene_at(6, face_of(3, scored_s=6))])
+    assert alert.track_id == 3
+
+
+def test_a_face_without_a_window_above_the_limit_is_not_blamed_for_one_that_left() -> None:
+    book = book_of(replace(LIKELY, resolve_after_s=5, cool_down_s=60))
+    book._fired_ns["likely", CAM] = now_at(-56).mono_ns  # it cools down until face 1 has left
+    assert not play(book, [scene_at(at, face_of(1, scored_s=at)) for at in range(4)])
+    assert not play(book, [scene_at(at, face_of(2, probability=0.1, scored_s=at)) for at in range(4, 7)])
+    assert [alert.track_id for alert in play(book, [scene_at(7, face_of(3, scored_s=7))])] == [3]
+
+
+def test_what_left_before_makes_one_alert_and_not_two() -> None:
+    pair = [scene_at(at, face_of(2, scored_s=at), face_of(3, scored_s=at)) for at in (2, 3)]
+    alerts = play(book_of(LIKELY), [*TWO, *pair])
+    assert [alert.track_id for alert in alerts] == [2]
 
 
 # Nobody there, and nothing there
@@ -200,6 +297,7 @@ def test_ten_thousand_faces_leave_nothing_behind() -> None:
     (watches,) = book._watches.values()
     assert [len(watch.alive) <= 6 for watch in watches] == [True, True]
     assert all(len(vars(watch.count).get(held, ())) <= 1 for watch in watches for held in ("since_ns", "windows"))
+    assert len(vars(watches[0].count)["spent_ns"]) <= 6
 
 
 def test_alerts_that_never_resolve_are_bounded_too() -> None:
@@ -301,10 +399,32 @@ def test_a_rule_keeps_quiet_about_a_stream_while_it_cools_down(rule: Rule, happe
 @given(st.lists(st.tuples(st.sampled_from(Verdict), st.sampled_from([0.1, 0.5, 1.5])), max_size=50))
 @settings(deadline=None, max_examples=100)
 def test_a_held_verdict_fires_exactly_when_it_was_held_for_so_long(seen: list[tuple[Verdict, float]]) -> None:
-    book, at, since, has_fired = book_of(replace(FAKE, for_s=2.0)), 0.0, None, False
+    book, at, since, has_fired = book_of(replace(FAKE, for_s=2.0, resolve_after_s=0)), 0.0, None, False
     for verdict, passed_s in seen:
         at += passed_s
         since = (at if since is None else since) if verdict is Verdict.FAKE else None
         is_due = since is not None and round(at * SECOND) - round(since * SECOND) >= 2 * SECOND and not has_fired
         assert bool(book.scene(scene_at(at, face_of(1, verdict)), now_at(0))) is is_due
         has_fired |= is_due
+
+
+@given(
+    st.lists(
+        st.tuples(st.frozensets(st.integers(1, 3), max_size=2), st.sampled_from([0.125, 0.5, 1.5, 4.0])), max_size=50
+    )
+)
+@settings(deadline=None, max_examples=100)
+def test_whatever_their_numbers_are_faces_fire_when_one_of_them_was_fake_for_so_long(
+    seen: list[tuple[frozenset[int], float]],
+) -> None:
+    book, at, held, newest = book_of(replace(FAKE, for_s=2.0, resolve_after_s=3.0)), 0.0, 0.0, None
+    before = frozenset[int]()
+    for faces, passed_s in seen:
+        at += passed_s
+        if faces and newest is not None:
+            held = held + passed_s if before else held if at - newest <= 3.0 else 0.0
+        newest, before = at if faces else newest, faces
+        fired = book.scene(scene_at(at, *map(face_of, sorted(faces))), now_at(0))
+        assert bool(fired) is (bool(faces) and held >= 2.0)
+        if fired:
+            break

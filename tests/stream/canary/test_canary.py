@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -174,12 +175,15 @@ def test_a_recorded_probability_has_its_tolerance(off: float, is_right: bool) ->
 
 
 class Clips:
-    def __init__(self, missing: str = "") -> None:
-        self._missing = missing
+    def __init__(self, missing: str = "", fails: float = math.inf) -> None:
+        """``missing``: why the first ``fails`` attempts do."""
+        self._missing, self._fails = missing, fails
         self.is_cancelled = False
+        self.loads = 0
 
     def load(self) -> Sequence[CanaryClip]:
-        if self._missing:
+        self.loads += 1
+        if self._missing and self.loads <= self._fails:
             raise MissingPartError(self._missing)
         return CLIPS
 
@@ -298,15 +302,31 @@ def test_it_sings_every_so_often() -> None:
     assert {why for _, why in ears.asked[1:]} == {"time"}
 
 
-@pytest.mark.parametrize("insists", [True, False])
-def test_without_clips_it_is_off_and_not_ready_only_if_it_was_asked_for(insists: bool) -> None:
-    ears = Ears()
-    keeper = ears.keeper(Clips("no portrait: pip install scikit-image"), insists=insists)
+def test_without_clips_it_is_not_ready_and_says_why_once() -> None:
+    ears, clips = Ears(), Clips("no portrait: pip install scikit-image")
+    keeper = ears.keeper(clips)
     keeper.start(lambda *_: None)
-    waited(lambda: len(ears.conditions) == 2)
+    waited(lambda: clips.loads > 2)
     keeper.close()
-    assert ears.conditions[1] == (not insists, "off: no portrait: pip install scikit-image")
-    assert ears.shown == []
+    why = "no portrait: pip install scikit-image (canary.enabled: off does without)"
+    assert ears.conditions == [(False, "the canary has not answered yet"), (False, why)]
+    assert ears.shown == [(False, {})]
+
+
+def test_clips_that_can_be_made_later_are_sung_then() -> None:
+    ears, clips = Ears(), Clips("too slow", fails=2)
+    played(ears, ears.keeper(clips), [RIGHT], lambda: len(ears.records) == 1)
+    assert [is_met for is_met, _ in ears.conditions] == [False, False, True]
+    assert ears.shown[-1][0]
+
+
+def test_closing_does_not_wait_for_clips() -> None:
+    ears = Ears()
+    keeper = ears.keeper(Clips("never"), again_s=1e6)
+    keeper.start(lambda *_: None)
+    waited(lambda: len(ears.shown) == 1)
+    keeper.close()
+    assert ears.asked == []
 
 
 def test_closing_does_not_wait_for_an_answer() -> None:

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stream.errors import OutputError
+from stream.evidence import chain
 from stream.evidence.chain import ChainLimits, ChainLog, handed_in, log_files, open_record
 from stream.evidence.chain_line import LOG_FOLDER, LogLine, line_from
 from stream.evidence.verify import verify
@@ -282,6 +285,62 @@ def test_a_command_hands_in_what_a_running_watch_then_writes(tmp_path: Path) -> 
     log.close()
     assert kinds(tmp_path).count("purge") == 2
     assert list(handed_in(tmp_path / LOG_FOLDER)) == []
+    assert verify(tmp_path).is_intact
+
+
+def test_what_was_handed_in_and_cannot_be_deleted_is_written_once_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And whatever else goes wrong on the way, lines are signed again once it goes right."""
+    monkeypatch.setattr(chain, "LOOK_S", 0.01)
+    log, looks = opened(tmp_path, sign_s=0.02), list[Path]()
+
+    def refuse(path: Path, **_: object) -> None:
+        looks.append(path)
+        raise PermissionError(13, "Permission denied")
+
+    def fail(_: Path) -> Iterator[Any]:
+        looks.append(Path())
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with open_record(tmp_path / LOG_FOLDER, tmp_path.parent / "keys" / "log.pem") as record:
+            record("purge", {"folder": "door"})
+        waited(lambda: len(looks) > 3)
+        patch.setattr(chain, "handed_in", fail)
+        looks.clear()
+        waited(lambda: len(looks) > 3)
+    waited(lambda: not list(handed_in(tmp_path / LOG_FOLDER)) and verify(tmp_path).unsigned == 0)
+    log.close()
+    assert kinds(tmp_path).count("purge") == 1
+    assert caplog.text.count("cannot be deleted (Permission denied): delete it by hand") == 1
+    assert caplog.text.count("in a way nobody foresaw; trying again") == 1
+    assert verify(tmp_path).is_intact
+
+
+def waited(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not until() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert until()
+
+
+def test_a_next_file_that_cannot_be_opened_is_one_line_and_the_log_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = opened(tmp_path, file_bytes=600)
+    log.append("note", {})
+
+    def full(_: Path) -> int:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "_append_to", full)
+        with pytest.raises(OutputError, match="Too many open files"):
+            log.append("note", {"text": "x" * 500})
+    log.append("note", {"text": "x" * 500})
+    log.close()
     assert verify(tmp_path).is_intact
 
 

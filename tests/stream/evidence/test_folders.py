@@ -3,20 +3,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stream.errors import OutputError
+from stream.evidence import folders
 from stream.evidence.folders import (
     MANIFEST,
     FolderBeingWritten,
+    alert_id_in,
     folder_name,
     kept,
     open_root,
     read_manifest,
     remove,
     time_of,
+    unfinished,
 )
 from stream.evidence.retention import stream_of
 
@@ -74,6 +78,35 @@ def test_folders_are_listed_oldest_first_and_others_left_out(tmp_path: Path) -> 
     names = [folder.name for folder in kept(tmp_path)]
     assert names == ["20261117T090640Z-z-1", "20261118T090640Z-a-1", "20261118T090640Z-b-1"]
     assert kept(tmp_path / "nowhere") == []
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep and a purge at once: neither fails for the other."""
+    for name in ("20261117T090640Z-a-1", "20261118T090640Z-a-1"):
+        written(tmp_path, name)
+    sizes = folders._sizes
+
+    def raced(folder: Path) -> Iterator[int]:
+        if "20261117" in folder.name and folder.exists():
+            remove(tmp_path, folder.name)
+        return sizes(folder)
+
+    monkeypatch.setattr(folders, "_sizes", raced)
+    assert [folder.name for folder in kept(tmp_path)] == ["20261118T090640Z-a-1"]
+
+
+def test_a_folder_that_was_taken_away_is_never_finished(tmp_path: Path) -> None:
+    into = FolderBeingWritten(tmp_path, "20261118T090640Z-a-1", "whole-id")
+    [folder] = unfinished(tmp_path)
+    assert (folder.name, folder.is_whole, alert_id_in(tmp_path, folder.name)) == (into.name, False, "whole-id")
+    assert not into.was_taken_away
+    remove(tmp_path, into.path.name)
+    assert into.was_taken_away
+    with pytest.raises(FileNotFoundError):
+        into.finish({})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_removing_takes_the_folder_and_follows_no_link(tmp_path: Path) -> None:

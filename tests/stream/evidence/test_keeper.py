@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,7 +27,8 @@ from stream.alerts.alert import AlertState  # noqa: E402
 from stream.errors import SourceError  # noqa: E402
 from stream.evidence.folders import MANIFEST, FolderBeingWritten  # noqa: E402
 from stream.evidence.keeper import MOST_CASES, MOST_HEATMAPS  # noqa: E402
-from stream.evidence.retention import Limits  # noqa: E402
+from stream.evidence.purge import purge  # noqa: E402
+from stream.evidence.retention import Limits, Wish  # noqa: E402
 from stream.types import Frame  # noqa: E402
 from tests.fakes import frame_of  # noqa: E402
 from tests.stream.evidence.evidence_parts import (  # noqa: E402
@@ -34,11 +36,14 @@ from tests.stream.evidence.evidence_parts import (  # noqa: E402
     LOBBY,
     RIGHT,
     Kept,
+    Records,
     alert_of,
     face_of,
     scene_of,
     scorer_of,
 )
+
+WITHIN_S = 10.0
 
 
 def manifest_of(kept: Kept, name: str | None) -> dict[str, Any]:
@@ -289,6 +294,42 @@ def test_more_than_may_be_kept_goes_as_soon_as_it_is_written(tmp_path: Path) -> 
     assert kept.names()[-1].endswith("00000005")
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert size <= 60_000
+
+
+def test_a_purge_reaches_what_is_not_written_yet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    purged, told = Records(), list[str]()
+    with Kept(tmp_path, after_s=30.0) as kept:
+        kept.see(face_of(1))
+        names = [kept.keeper.take(alert_of(number)) for number in range(3)]
+        told += [folder.name for folder in purge(tmp_path, Wish(alert=alert_of(1).id), time.time(), purged)]
+        assert told == [names[1]]
+        told += [folder.name for folder in purge(tmp_path, Wish(takes_all=True), time.time(), purged)]
+        late = kept.keeper.take(alert_of(4))
+    assert sorted(told) == sorted(map(str, names))
+    assert [path.name for path in tmp_path.iterdir()] == [late], "what fires later is kept"
+    assert [entry["alert"] for _, entry in purged] == [alert_of(number).id for number in (1, 0, 2)]
+    assert [entry["folder"] for kind, entry in kept.records] == [late]
+    assert kept.tally.failures == 0
+    assert caplog.text.count("was purged before it was written") == 3
+
+
+def test_a_purge_stops_what_is_being_written(tmp_path: Path) -> None:
+    is_written, may_go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Any:
+        is_written.set()
+        assert may_go_on.wait(WITHIN_S)
+        return scorer_of()()
+
+    with Kept(tmp_path, open_scorer=slowly) as kept:
+        kept.see(face_of(1))
+        kept.keeper.take(alert_of())
+        assert is_written.wait(WITHIN_S)
+        purge(tmp_path, Wish(takes_all=True), time.time(), Records())
+        may_go_on.set()
+    assert list(tmp_path.iterdir()) == []
+    assert (kept.records, kept.tally.failures) == ([], 0)
 
 
 def test_a_stream_that_is_watched_no_more_is_forgotten(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ need_gst()
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.output import OutputTargets, Restream, VideoOutput  # noqa: E402
+from stream.gst.rtsp_restream import EVERYBODY, RestreamGuard  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
 from tests.stream.overlay.scenes import face_of, scene_of  # noqa: E402
@@ -32,9 +33,9 @@ WATCH_S = 60_000
 class Camera:
     """Feeds a live output at about 30 frames a second until it is closed."""
 
-    def __init__(self, name: str = "lobby", port: int = 0, scene: Any = None) -> None:
+    def __init__(self, name: str = "lobby", port: int = 0, scene: Any = None, guard: RestreamGuard = EVERYBODY) -> None:
         self.observer, self.errors = ListObserver(), list[OutputError]()
-        targets = OutputTargets(restream=Restream(port=port))
+        targets = OutputTargets(restream=Restream(port=port, guard=guard))
         self.output = VideoOutput(
             StreamName(name),
             targets,

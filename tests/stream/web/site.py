@@ -14,7 +14,7 @@ import httpx
 from stream.alerts.alert import Alert, AlertKind, AlertState, Severity
 from stream.config import AppConfig, StreamConfig
 from stream.config_web import WebConfig
-from stream.errors import UsageError
+from stream.errors import TooManyStreamsError, UsageError
 from stream.live_streams import LiveStreams, StreamStatus, address_of
 from stream.metrics import Metrics
 from stream.types import FaceScore, Scene, StreamName, StreamState, TrackId, Verdict
@@ -39,7 +39,9 @@ class FakeStreams:
     def described(self, name: str) -> StreamConfig | None:
         return next((stream for stream in self.config.streams if stream.name == name), None)
 
-    def add(self, stream: StreamConfig) -> StreamStatus:
+    def add(self, stream: StreamConfig, most: int) -> StreamStatus:
+        if len(self.config.streams) >= most:
+            raise TooManyStreamsError("no more may be watched: remove one")
         return self._meet([*self.config.streams, stream])[-1]
 
     def change(self, stream: StreamConfig) -> StreamStatus:
@@ -67,6 +69,7 @@ class FakeVideo:
     """The same picture for ever, at once."""
 
     has_webrtc = True
+    peers = 0
 
     def __init__(self) -> None:
         self.watching = 0

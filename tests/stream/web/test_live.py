@@ -182,6 +182,13 @@ def test_webrtc_ends_with_the_login(locked_site: Site) -> None:
     assert not may_watch()
 
 
+def test_viewers_by_webrtc_are_counted_with_the_others(site: Site) -> None:
+    site.video.peers = 2
+    with listening(site.client()):
+        wait_until(lambda: "unmask_web_clients 3.0" in site.client().get("/metrics").text)
+        assert site.client().get("/api/v1/health").json()["clients"] == 3
+
+
 def test_webrtc_can_be_turned_off() -> None:
     with open_site(WebConfig(enabled=True, port=0, video="mjpeg")) as site:
         client = site.browser()

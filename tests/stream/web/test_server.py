@@ -403,11 +403,19 @@ def test_beyond_loopback_it_speaks_tls_and_its_cookies_never_leave_it(
         answer = client.post("/api/v1/login", json={"user": "ann", "password": PASSWORD})
         cookies = answer.headers.get_list("set-cookie")
         assert all("Secure" in cookie for cookie in cookies)
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
         assert cookies[0].startswith("__Host-unmask_session=")
         client.headers["X-CSRF-Token"] = client.cookies["unmask_csrf"]
         assert client.delete("/api/v1/streams/yard").status_code == 204
         assert client.get("/metrics").status_code == 200
         assert site.client().get("/metrics").status_code == 401
+
+
+def test_on_loopback_no_browser_is_told_to_insist_on_tls(site: Site, tls: TlsConfig, trusting: ssl.SSLContext) -> None:
+    """It would do so for whatever else answers at localhost."""
+    with open_site(WebConfig(enabled=True, port=0, tls=tls), verify=trusting) as encrypted:
+        for page in (site, encrypted):
+            assert "Strict-Transport-Security" not in page.client().get("/healthz").headers
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
