@@ -41,7 +41,7 @@ from stream.evidence.chain_line import (
     signed_text,
 )
 from stream.evidence.folders import make_private
-from stream.evidence.handed_in import HandedIn, handed_in, sealed
+from stream.evidence.handed_in import MAY_BE_HANDED_IN, HandedIn, handed_in, sealed, vouched
 from stream.evidence.signing import SigningKey, default_key_path, open_key, read_key
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class ChainLog:
         with self._lock:
             if self._is_closed:
                 raise OutputError("the log is closed: nothing more can be written to it")
-            self._say(kind, record)
+            self._say(kind, vouched(kind, record, self._key) if kind in MAY_BE_HANDED_IN else record)
             if self._unsigned >= self._limits.sign_lines:
                 self._sign()
 
@@ -211,7 +211,7 @@ class ChainLog:
                 with self._lock:
                     if self._is_closed:
                         return
-                    self._say(given.kind, given.record)
+                    self._say(given.kind, {**given.record, "signature": given.signature})
             self._taken_over |= {path}
             if self._is_deleted(path, is_new=is_new):
                 self._taken_over -= {path}

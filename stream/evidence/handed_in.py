@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,20 @@ def handed_in(folder: Path) -> Iterator[HandedIn]:
         if kind in MAY_BE_HANDED_IN and isinstance(record, dict):
             signature = signature if isinstance(signature, str) else ""
             yield HandedIn(path, kind, record, signature, hashlib.sha256(content).hexdigest())
+
+
+def vouched(kind: str, record: Mapping[str, JSON], key: SigningKey) -> dict[str, JSON]:
+    """The record as the log keeps it, with its own signature: a chain of hashes alone is made without a key.
+
+    Raises TypeError or ValueError for what JSON cannot say.
+    """
+    return {**record, "signature": key.sign(_signed_text(kind, dict(record)))}
+
+
+def is_vouched(kind: str, record: Mapping[str, JSON], key: PublicKey) -> bool:
+    """Of a record from a line of the log."""
+    bare = {name: value for name, value in record.items() if name != "signature"}
+    return key.has_signed(_signed_text(kind, bare), str(record.get("signature")))
 
 
 def _signed_text(kind: str, record: dict[str, JSON]) -> bytes:

@@ -36,7 +36,7 @@ from stream.evidence.chain_line import (
     signed_text,
 )
 from stream.evidence.folder_check import FolderCheck
-from stream.evidence.handed_in import handed_in
+from stream.evidence.handed_in import handed_in, is_vouched
 from stream.evidence.signing import PublicKey, read_public_key
 
 MOST_FINDINGS = 50
@@ -289,6 +289,8 @@ class _Reading:
             self._report.note(self._where, "somebody handed in a deletion that the log's key had not signed: refused")
         elif line.kind == EVIDENCE and self._evidence is not None:
             self._evidence.recorded(record, self._where)
+        elif line.kind == PURGE and self._key is not None and not is_vouched(PURGE, record, self._key):
+            self._report.find(self._where, "says that a folder was deleted, and is not signed by the log's key: forged")
         elif line.kind == PURGE and self._evidence is not None:
             self._evidence.removed(record, self._where)
 

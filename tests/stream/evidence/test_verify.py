@@ -418,6 +418,20 @@ def test_a_deletion_cannot_be_forged_without_the_key(
     assert any("refused" in note.what for note in report.notes)
 
 
+def test_a_line_put_on_the_end_without_the_key_does_not_explain_what_is_missing(vault: Path) -> None:
+    """A chain of hashes needs no key: only the signature of the deletion itself tells."""
+    (path,) = log_files(vault / LOG_FOLDER)
+    last = line_from(lines_of([path])[-1][:-1])
+    put_on = LogLine(last.seq + 1, last.at, None, "purge", PURGED, last.hash).sealed()
+    path.write_bytes(path.read_bytes() + put_on.to_bytes())
+    shutil.rmtree(vault / "door-1")
+    place = f"log-000001.jsonl:{put_on.seq}"
+    assert places(verify(vault)) == [place, "door-1"]
+    opened(vault).close()
+    written(vault, 2)
+    assert places(verify(vault)) == [place, "door-1"], "a later signature over it makes it no better"
+
+
 def test_evidence_that_is_being_written_is_no_break(vault: Path) -> None:
     (vault / "door-3").mkdir()
     (vault / "door-3" / "snapshot.jpg").write_bytes(b"x")
