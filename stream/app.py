@@ -176,6 +176,8 @@ class _Run:
         if self._web is not None:
             self._closing.callback(self._web.close)  # before anything that it shows
             self._web.start()
+        if self._config.display == "auto" and not self._has_window:
+            log.warning("no display here: watching without a window")  # last: an error before it is one line
 
     def wait(
         self,
@@ -345,7 +347,7 @@ class _Run:
         return opened
 
     def _live_streams(self) -> LiveStreams:
-        has_window = _has_window(self._config.display)
+        has_window = self._has_window = _has_window(self._config.display)
         self._wall = self._open_wall(has_window=has_window)
         shared = Shared(
             self._parts,
@@ -382,6 +384,5 @@ def _has_window(wanted: Display) -> bool:
     try:
         find_window_sink()
     except OutputError:
-        log.warning("no display here: watching without a window")
         return False
     return True

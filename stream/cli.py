@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """exit codes:
   0  done               1  the answer is no (doctor: something is missing; demo: a verdict is wrong;
-                           verify: something was changed)
+                           verify: something was changed;
+                           alerts test: not every sink was reached)
   2  bad request        3  model or engine cannot be used      4  source cannot be read
   5  output cannot be written                                  6  something must be installed first
   130 interrupted (watch: by the second Ctrl-C; the first finishes every output and exits with 0)"""
@@ -166,10 +167,12 @@ def _add_watch(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _web_address(text: str) -> tuple[str | None, int | None]:
-    from stream.config_web import host_and_port
+    from stream.config_web import HighPortError, host_and_port
 
     try:
         return host_and_port(text)
+    except HighPortError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text} is no address such as 127.0.0.1:8080: sources belong before --web"
@@ -237,23 +240,35 @@ def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
     return value
 
 
 def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
+    return _whole(text, 1, None, "above 0")
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
+    return _whole(text, 0, 65535, "from 0 to 65535")
+
+
+def _count(text: str) -> int:
+    return _whole(text, 0, None, "from 0 up")
+
+
+def _whole(text: str, least: int, most: int | None, words: str) -> int:
+    """argparse would name a function of ours where ``int`` fails."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least or (most is not None and value > most):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number {words}")
     return value
 
 
@@ -313,13 +328,6 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--training-log", type=Path, metavar="FILE.csv", help="draw its learning curves in the report")
     _add_detector_options(parser)
     parser.set_defaults(run=_evaluate)
-
-
-def _count(text: str) -> int:
-    """A whole number from 0 up."""
-    if (value := int(text)) < 0:
-        raise ValueError(text)
-    return value
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -538,9 +546,9 @@ def _purge(options: argparse.Namespace) -> int:
 
     from stream.config import load_config
     from stream.config_evidence import EvidenceConfig
-    from stream.evidence.chain import open_record
+    from stream.evidence.chain import CommandRecord, open_record
     from stream.evidence.chain_line import LOG_FOLDER
-    from stream.evidence.purge import lines_of, purge
+    from stream.evidence.purge import handed_in_line, lines_of, purge
     from stream.evidence.retention import Wish, no_record
 
     kept = EvidenceConfig(folder=options.folder) if options.config is None else load_config(options.config).evidence
@@ -548,9 +556,12 @@ def _purge(options: argparse.Namespace) -> int:
     if root is None:
         raise UsageError(f"{options.config} keeps no evidence: set evidence.folder, or give --folder")
     wish = Wish(options.older_than, options.stream, options.alert, options.takes_all)
-    with nullcontext(no_record) if options.dry_run else open_record(root / LOG_FOLDER, kept.key) as record:
+    no_log = nullcontext(CommandRecord(no_record))
+    with no_log if options.dry_run else open_record(root / LOG_FOLDER, kept.key) as record:
         folders = purge(root, wish, time.time(), record, is_rehearsal=options.dry_run)
     print("\n".join(lines_of(folders, is_rehearsal=options.dry_run)))
+    if folders and record.is_handed_in:
+        print(handed_in_line(root / LOG_FOLDER))
     return 0
 
 
@@ -675,10 +686,12 @@ def _bench(options: argparse.Namespace) -> int:
 def _config_check(options: argparse.Namespace) -> int:
     """Unlike the other commands, says all that is wrong, a line each."""
     from stream.config import check
+    from stream.config_check import check_named_files
     from stream.config_file import ConfigError
 
     try:
         lines = check(options.file)
+        check_named_files(options.file)
     except ConfigError as error:
         return max(_complain(problem, error.exit_code) for problem in error.problems)
     print("\n".join(lines))

@@ -293,6 +293,14 @@ class MetricsConfig(Section):
     port: Port = 9108
     """0 takes a free one."""
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _none_is_said_otherwise(cls, value: object) -> object:
+        """The command line's -1."""
+        if value == -1:
+            raise ValueError("-1 is no port: for no metrics write enabled: false in its place")
+        return value
+
     @model_validator(mode="after")
     def _nobody_let_in(self) -> MetricsConfig:
         if self.enabled and not is_loopback(self.host):
@@ -413,6 +421,7 @@ def check(path: Path) -> list[str]:
         f"model: {model} on {config.model.backend}; faces: {config.detector.name}, {config.detector.rate_hz:g} Hz",
         *_alert_lines(config.alerts),
         *_evidence_lines(config.evidence),
+        f"page: {_page_words(config.web)}",
         *_restream_lines(config.restream),
         f"metrics: {metrics}; window: {_window_words(config.display)}; scores: {config.scores or 'not written'}",
     ]
@@ -420,9 +429,18 @@ def check(path: Path) -> list[str]:
 
 def _evidence_lines(evidence: EvidenceConfig) -> list[str]:
     if evidence.folder is None:
-        return []
+        return ["evidence: none is kept without evidence.folder"] if evidence.model_fields_set else []
     most = evidence.keep_bytes.human_readable()
     return [f"evidence: kept in {evidence.folder} for {evidence.keep_days:g} days, at most {most}"]
+
+
+def _page_words(web: WebConfig) -> str:
+    if not web.enabled:
+        return "off (watch --web turns it on)"
+    host = f"[{web.host}]" if ":" in web.host else web.host
+    people = "anybody on this machine" if web.users is None else f"users {web.users}"
+    is_tls = web.tls is not None
+    return f"http{'s'[:is_tls]}://{host}:{web.port}/ ({people}{', TLS'[: 5 * is_tls]})"
 
 
 def _restream_lines(restream: RestreamConfig) -> list[str]:

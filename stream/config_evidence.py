@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ByteSize, Field
+from pydantic import ByteSize, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from stream.config_section import Positive, Section
 
@@ -32,3 +32,13 @@ class EvidenceConfig(Section):
     """Blur the faces that an alert is not about; then there is no clip, for encoded video cannot be blurred."""
     heatmap: bool = True
     """Ask the model where on the face its score comes from: seconds of a processor for each alert."""
+
+    @field_validator("keep_bytes", mode="wrap")
+    @classmethod
+    def _in_plain_words(cls, value: object, read: ValidatorFunctionWrapHandler) -> ByteSize:
+        try:
+            size: ByteSize = read(value)
+        except ValidationError:
+            least = SMALLEST_BYTES // 2**20
+            raise ValueError(f"must be a size such as 10GiB, and {least}MiB at least") from None
+        return size

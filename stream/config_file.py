@@ -16,6 +16,7 @@ from stream.errors import UsageError
 
 Location = tuple[int | str, ...]
 SECRETS = ("password", "secret", "token")
+REMEDY = "give a YAML file such as configs/webcam.yaml"
 
 UNTAGGED = (ValueError, RecursionError, AttributeError, IndexError, KeyError, TypeError, OverflowError)
 """What PyYAML lets out for values that are not of their tag, such as ``!!int x``: with the value in the text."""
@@ -37,10 +38,13 @@ class ConfigError(UsageError):
 class YamlFile:
     """A parsed file: plain values, and the line of each."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError when the file is absent, not YAML, not a mapping, or says a key twice."""
+    def __init__(self, path: Path, remedy: str = REMEDY) -> None:
+        """Raises ConfigError when the file is absent, not YAML, not a mapping, or says a key twice.
+
+        ``remedy``: what to do where there is no such file.
+        """
         self.path = path
-        text = _text(path)
+        text = _text(path, remedy)
         try:
             self._root, self.values = self._read(text)
         except yaml.MarkedYAMLError as error:
@@ -99,15 +103,13 @@ def _shown(key: object) -> str:
     return str(key) if _PLAIN_KEY.fullmatch(str(key)) else "…"
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, remedy: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: not a text file: give a YAML file such as configs/webcam.yaml"]) from None
+        raise ConfigError([f"{path}: not a text file: {remedy}"]) from None
     except OSError as error:
-        raise ConfigError(
-            [f"cannot read {path} ({error.strerror}): give a YAML file such as configs/webcam.yaml"]
-        ) from None
+        raise ConfigError([f"cannot read {path} ({error.strerror}): {remedy}"]) from None
 
 
 def _doubtful_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[tuple[int, str]]:

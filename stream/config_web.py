@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from stream.config_section import Port, Positive, Section, Text, is_loopback
 
+HIGHEST_PORT = 65535
 Scheme = Literal["rtsp", "rtsps", "http", "https"]
 
 
@@ -74,6 +75,10 @@ def is_everywhere(host: str) -> bool:
         return False
 
 
+class HighPortError(ValueError):
+    """An address whose port is a number, but none of a port."""
+
+
 def host_and_port(text: str) -> tuple[str | None, int | None]:
     """``127.0.0.1:8080``, ``[::1]:8080``, ``:8080``, ``8080`` or ``127.0.0.1``. Raises ValueError for anything else."""
     host, separator, port = text.rpartition(":")
@@ -84,6 +89,8 @@ def host_and_port(text: str) -> tuple[str | None, int | None]:
     host = host.removeprefix("[").removesuffix("]")
     if host and host != "localhost":
         ipaddress.ip_address(host)
-    if port and not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    if port and not (port.isascii() and port.isdigit()):
         raise ValueError(f"{port} is no port")
+    if port and int(port) > HIGHEST_PORT:
+        raise HighPortError(f"port {port} is too high: {HIGHEST_PORT} is the highest")
     return host or None, int(port) if port else None

@@ -6,7 +6,8 @@ UnmaskError                  one line that says what to do; carries the exit cod
 ├── ModelError         (3)   weights or engines missing, corrupt, of another model
 ├── SourceError        (4)   a source that cannot be opened or read
 ├── OutputError        (5)   a sink that cannot be opened or written: disk full, port taken, no display
-│   └── WindowLostError      the window was closed: told, and no failure
+│   ├── WindowLostError      the window was closed: told, and no failure
+│   └── PageAddressError     the page's address is taken, or none of this machine
 └── MissingPartError   (6)   a GStreamer element, library or device this machine lacks
 
 Foreign exceptions (GStreamer's, ONNX Runtime's, the operating system's) are translated where they enter.
@@ -56,6 +57,10 @@ class OutputError(UnmaskError):
 
 class WindowLostError(OutputError):
     """Somebody closed the window: told, but nothing was lost."""
+
+
+class PageAddressError(OutputError):
+    """The page cannot listen where it should."""
 
 
 class MissingPartError(UnmaskError):

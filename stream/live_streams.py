@@ -80,7 +80,7 @@ class StreamStatus:
     fps: float
     """Measured; 0: not known."""
     decoder: str | None
-    """GStreamer's name of the decoder that runs; None where none was opened."""
+    """GStreamer's name of the decoder that runs; None: nothing was decoded yet."""
     encoder: str | None
     """Of its overlaid video; None when nothing is encoded."""
     url: str | None

@@ -43,7 +43,7 @@ DROP_STAGES = ("analysis", "video")
 DROP_REASONS = ("newer_frame", "turn", "error")
 QUALITY_REASONS = tuple(reason.value for reason in QualityReason)
 SKIP_REASONS = tuple(reason.value for reason in SkipReason)
-STREAM_ALERTS = tuple(kind.value for kind in AlertKind if kind is not AlertKind.CANARY)
+STREAM_ALERTS = tuple(kind.value for kind in AlertKind if kind not in (AlertKind.CANARY, AlertKind.TEST))
 SERVICE_ALERTS = (AlertKind.CANARY.value,)
 """Of no stream: its label is empty."""
 DELIVERY_OUTCOMES = ("delivered", "failed", "refused", "dropped")

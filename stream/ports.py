@@ -29,8 +29,8 @@ class Source(Protocol):
     def state(self) -> StreamState: ...
 
     @property
-    def decoder(self) -> str:
-        """The decoder that really runs, by its GStreamer name."""
+    def decoder(self) -> str | None:
+        """The decoder that really runs, by its GStreamer name; None before the first frame."""
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame (live: the newest), or None when none came in time or the source has ended.

@@ -208,6 +208,7 @@ COMPOSERS = [
     "stream.reload",
     "stream.vouching",
     "stream.web",
+    "stream.config_check",
     "stream.app",
     "stream.demo",
     "stream.doctor",

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 
 from engines.catalog import DEFAULT_MODEL
 from engines.spec import load_spec
 from stream.cli import EXIT_CODES, _parser
+from stream.config_web import TlsConfig
 from stream.errors import UnmaskError
 from stream.score import summary_of
 from stream.scoring.track_book import TrackSummary
 from stream.sinks.json_lines import score_record
 from stream.types import FaceScore, QualityReason, Scene, StreamName, StreamState, TrackId, Verdict
+from stream.web.routes.people import LoginRequest, people
+from stream.web.routes.room import PREFIX
+from stream.web.routes.streams import streams
+from stream.web.tls import tls_context
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -140,3 +148,24 @@ def test_operating_explains_every_key_of_a_scored_file() -> None:
     code = set(code_of(ROOT / "docs" / "operating.md"))
     assert keys - code == set()
     assert {"tracks[]", "timeline[]", "fake_stretches[]"} <= code
+
+
+def security_line(beginning: str) -> list[list[str]]:
+    """The words of the lines of docs/security.md that begin so."""
+    return [shlex.split(line) for line in code_of(ROOT / "docs" / "security.md") if line.startswith(beginning)]
+
+
+def test_the_certificate_that_security_makes_is_one_that_the_page_takes(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    (command,) = security_line("openssl req")
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    tls_context(TlsConfig(certificate=tmp_path / "certificate.pem", key=tmp_path / "key.pem"))
+
+
+def test_what_security_asks_of_the_api_with_curl_is_there() -> None:
+    asked = [words for words in security_line("curl") if words[-1].startswith("$url/")]
+    known = {route.path for router in (people, streams) for route in router.routes if isinstance(route, APIRoute)}
+    assert {words[-1].replace("$url", PREFIX) for words in asked} <= known
+    (body,) = [words[words.index("-d") + 1] for words in asked if "-d" in words]
+    assert LoginRequest.model_validate_json(body).user == "ann"

@@ -24,6 +24,8 @@ class AlertKind(str, Enum):
     NO_FACE = "no_face"
     STREAM_DOWN = "stream_down"
     CANARY = "canary"
+    TEST = "test"
+    """Sent to try a sink, by no rule; never counted in a metric."""
 
 
 class Severity(str, Enum):

@@ -158,7 +158,7 @@ class AlertEngine:
         over = {alert.id for alert in alerts if alert.state is AlertState.RESOLVED}
         firing = {alert.id: alert for alert in (*self._firing.values(), *alerts) if alert.id not in over}
         wall_s = self._clock().wall_s
-        return [*alerts, *(ended(alert, wall_s, "was still so when the watch ended") for alert in firing.values())]
+        return [*alerts, *(ended(alert, wall_s, "still so when the watch ended") for alert in firing.values())]
 
     def _taken(self) -> list[Alert]:
         alerts = [*self._changed]

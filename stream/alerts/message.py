@@ -82,5 +82,6 @@ def one_line(alert: Alert) -> str:
 
 
 def ended(alert: Alert, wall_s: float, how: str) -> Alert:
-    """The same alert, resolved; ``how`` goes on from what it said."""
-    return replace(alert, state=AlertState.RESOLVED, changed_at=wall_s, message=f"{alert.message}: {how}")
+    """The same alert, resolved: ``how`` it ended, then what it said, as what was so before."""
+    said = alert.message.replace(" has ", " had ", 1)
+    return replace(alert, state=AlertState.RESOLVED, changed_at=wall_s, message=f"{how}: {said}")

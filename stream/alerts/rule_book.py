@@ -73,7 +73,7 @@ class RuleBook:
     def end(self, now: Now) -> list[Alert]:
         """Resolves all that is alive, and says that it was not seen to end."""
         return [
-            _resolved(alive, now, "was still so when the watch ended")
+            _resolved(alive, now, "still so when the watch ended, after {}")
             for watches in self._watches.values()
             for watch in watches
             for alive in _taken(watch.alive)
@@ -87,7 +87,7 @@ class RuleBook:
 
     def _leave(self, stream: StreamName, now: Now) -> list[Alert]:
         watches = self._watches.pop(stream, [])
-        return [_resolved(a, now, "is no longer watched") for watch in watches for a in _taken(watch.alive)]
+        return [_resolved(a, now, "no longer watched, after {}") for watch in watches for a in _taken(watch.alive)]
 
     def _see(self, watch: _Watch, readings: Readings, scene: Scene, now: Now) -> Iterator[Alert]:
         for subject, alive in watch.alive.items():
@@ -131,7 +131,7 @@ class RuleBook:
             for subject, alive in watch.alive.items()
             if alive.gone_since_ns is not None and now.mono_ns - alive.gone_since_ns >= wait_ns
         ]
-        return [_resolved(watch.alive.pop(subject), now, "is over") for subject in over]
+        return [_resolved(watch.alive.pop(subject), now, "over after {}") for subject in over]
 
     def _forget_cooled(self, now: Now) -> None:
         cool_down_s = {rule.name: rule.cool_down_s for rule in self._rules}
@@ -150,5 +150,6 @@ def _taken(alive: dict[Subject, _Alive]) -> list[_Alive]:
 
 
 def _resolved(alive: _Alive, now: Now, how: str) -> Alert:
+    """``how`` leaves a place for how long ago it was told."""
     lasted_s = (now.mono_ns - alive.fired_ns) / 1e9
-    return ended(alive.alert, now.wall_s, f"{how}, {lasted_s:.0f} s after it was told")
+    return ended(alive.alert, now.wall_s, how.format(f"{lasted_s:.0f} s"))

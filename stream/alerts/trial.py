@@ -22,7 +22,7 @@ def try_sink(sink: AnySink) -> str | None:
     alert = trial_alert()
     try:
         sender.send(alert)
-        sender.send(ended(alert, time.time(), "is over"))
+        sender.send(ended(alert, time.time(), "over"))
     except NotSentError as error:
         return f"did not arrive: {error}"
     except RefusedError as error:
@@ -38,7 +38,7 @@ def trial_alert() -> Alert:
     return Alert(
         id=new_alert_id(moment),
         rule="test",
-        kind=AlertKind.CANARY,
+        kind=AlertKind.TEST,
         severity=Severity.INFO,
         state=AlertState.FIRING,
         stream=StreamName(""),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from stream.config_alerts import AlertsConfig, FakeRule
 from stream.config_evidence import EvidenceConfig
 from stream.config_web import WebConfig
 from stream.demo.run import DemoFiles, clip_of
+from stream.errors import OutputError, PageAddressError
+from stream.evidence.chain import LogHeldError
 from stream.gst.camera import RtspCamera
 from stream.parts import Parts
 
@@ -35,7 +38,8 @@ def run_page(
 ) -> WatchResult:
     """Make the clip if absent, and show it as a camera on the page until ``stop`` is set.
 
-    ``parts`` are used in place of the default model and detector. Raises UnmaskError when the path is broken.
+    ``parts`` are used in place of the default model and detector. Raises UnmaskError when the path is broken, such as
+    OutputError when another page has its folder or its port.
     """
     console = console or Console()
     files = DemoFiles(folder)
@@ -51,8 +55,25 @@ def run_page(
         )
         on_started(started)
 
-    with RtspCamera(files.clip) as camera:
+    with _one_at_a_time(folder, port), RtspCamera(files.clip) as camera:
         return watch(page_config(folder, camera.url, port), stop=stop, parts=parts, on_started=told)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, port: int) -> Iterator[None]:
+    """Say what is in the way of a second page by this command's own options. Raises OutputError."""
+    try:
+        yield
+    except LogHeldError:
+        raise OutputError(
+            f"the page runs already, with its evidence in {folder}: end that one with Ctrl-C, or give another --folder "
+            "and --port"
+        ) from None
+    except PageAddressError:
+        raise OutputError(
+            f"port {port} cannot be used, perhaps because the page runs already: end that one, or choose another with "
+            "--port"
+        ) from None
 
 
 def page_config(folder: Path, url: str, port: int) -> AppConfig:

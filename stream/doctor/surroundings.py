@@ -12,12 +12,14 @@ from stream.doctor.finding import Finding, Status, lack
 
 
 def examine() -> list[Finding]:
-    metrics, restream = AppConfig().metrics, AppConfig().restream
+    defaults = AppConfig()
+    metrics, restream, web = defaults.metrics, defaults.restream, defaults.web
     other_metrics, other_restream = "unmask watch … --metrics-port 9109", "restream: {port: 8555}  (in a --config file)"
     return [
         *camera_findings(Path("/dev")),
         display_finding(os.environ, _window_sink),
         port_finding("metrics", (metrics.host, metrics.port), other_metrics, is_needed=True),
+        port_finding("page", (web.host, web.port), "unmask watch … --web 127.0.0.1:8081", is_needed=False),
         port_finding("restream", (restream.host, restream.port), other_restream, is_needed=False),
     ]
 

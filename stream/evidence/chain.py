@@ -390,25 +390,37 @@ def hand_in(folder: Path, key: SigningKey, kind: str, record: Mapping[str, JSON]
         raise OutputError(f"a record cannot be handed in at {place}: {error.strerror}") from None
 
 
+@dataclass(frozen=True)
+class CommandRecord:
+    """Appends to the log, or to what waits to be written into it."""
+
+    append: Callable[[str, Mapping[str, JSON]], None]
+    is_handed_in: bool = False
+    """Whether it is in the log only once a watch has taken it."""
+
+    def __call__(self, kind: str, record: Mapping[str, JSON]) -> None:
+        self.append(kind, record)
+
+
 @contextmanager
-def open_record(folder: Path, key_path: Path | None) -> Iterator[Callable[[str, Mapping[str, JSON]], None]]:
+def open_record(folder: Path, key_path: Path | None) -> Iterator[CommandRecord]:
     """A command's way to the log: written at once, or signed and handed in for the watch that has the log.
 
     Where no log was ever begun nothing is recorded. Raises OutputError when the log's key cannot be read here, or the
     log cannot be written.
     """
     if not log_files(folder):
-        yield lambda _kind, _record: None
+        yield CommandRecord(lambda _kind, _record: None)
         return
     key_path, chain = key_path or default_key_path(), None
     key = _own_key(folder, key_path)
     with suppress(LogHeldError):
         chain = ChainLog(folder, key_path)
     if chain is None:
-        yield partial(hand_in, folder, key)
+        yield CommandRecord(partial(hand_in, folder, key), is_handed_in=True)
         return
     try:
-        yield chain.append
+        yield CommandRecord(chain.append)
     finally:
         chain.close()
 

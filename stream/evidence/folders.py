@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stream.errors import OutputError
@@ -77,11 +78,23 @@ def open_root(root: Path) -> None:
             if entry.name.startswith((WRITING, REMOVING)) and entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
     except OSError as error:
-        raise OutputError(
-            f"evidence cannot be kept in {root} ({error.strerror}): name another evidence.folder"
-        ) from error
+        raise _unfit(root, error.strerror) from error
     if not os.access(root, os.W_OK | os.X_OK):
-        raise OutputError(f"evidence cannot be kept in {root} (no permission to write): name another evidence.folder")
+        raise _unfit(root, "no permission to write")
+
+
+def try_root(root: Path) -> None:
+    """Raises OutputError where ``open_root`` would. Tried in it, or where it would be made; nothing stays."""
+    there = next(one for one in (root, *root.absolute().parents) if one.exists())
+    try:
+        with TemporaryDirectory(prefix=WRITING, dir=there):
+            pass
+    except OSError as error:
+        raise _unfit(root, error.strerror) from error
+
+
+def _unfit(root: Path, reason: str | None) -> OutputError:
+    return OutputError(f"evidence cannot be kept in {root} ({reason}): name another evidence.folder")
 
 
 def make_private(folder: Path) -> None:

@@ -38,6 +38,14 @@ def lines_of(folders: list[KeptFolder], *, is_rehearsal: bool) -> list[str]:
     ]
 
 
+def handed_in_line(log_folder: Path) -> str:
+    """Where the log is another's to write."""
+    return (
+        f"the log in {log_folder} does not say so yet: that is handed in, for the watch that signs this log to write "
+        "now, or at its next start"
+    )
+
+
 def _check(root: Path, wish: Wish) -> None:
     if wish == Wish():
         raise UsageError("name what to delete: --older-than DAYS, --stream NAME, --alert ID, or --all")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from stream.errors import SourceError
-from stream.gst.codecs import RAW
 from stream.gst.faults import END, Fault
 from stream.gst.session import VideoTap
 from stream.ports import Clock, Observer
@@ -65,7 +64,7 @@ class FileSource:
         self._stalled_after_s = stalled_after_s
         self._waiting_since_ns: int | None = None
         self._state = StreamState.CONNECTING
-        self._decoder = RAW
+        self._decoder: str | None = None
         self._observer.stream_state(name, self._state)
         self._session = open_session(on_frame, self._decoded)
         self._session.start()
@@ -75,8 +74,8 @@ class FileSource:
         return self._state
 
     @property
-    def decoder(self) -> str:
-        """The decoder that really runs, by its GStreamer name."""
+    def decoder(self) -> str | None:
+        """The decoder that really runs, by its GStreamer name; None before the first frame."""
         return self._decoder
 
     def read(self, timeout_s: float) -> Frame | None:

@@ -84,7 +84,7 @@ class LiveSource:
         self._stop = threading.Event()
         self._state = StreamState.CONNECTING
         self._failure: BaseException | None = None
-        self._decoder = RAW
+        self._decoder, self._has_played = RAW, False
         self.last_error: str | None = None
         """Why the source is not playing, in one line without credentials; None while it plays."""
         self._observer.stream_state(name, self._state)
@@ -96,9 +96,9 @@ class LiveSource:
         return self._state
 
     @property
-    def decoder(self) -> str:
-        """The decoder that really runs, by its GStreamer name."""
-        return self._decoder
+    def decoder(self) -> str | None:
+        """The decoder that really runs, by its GStreamer name; None before the first frame."""
+        return self._decoder if self._has_played else None
 
     def read(self, timeout_s: float) -> Frame | None:
         """The newest frame that was not read yet. Raises what stopped the supervisor, if anything did."""
@@ -191,6 +191,7 @@ class LiveSource:
             self._on_frame()
 
     def _count(self, decoded: DecodedFrame) -> None:
+        self._has_played = True
         if self._state is not StreamState.PLAYING and not self._stop.is_set():
             self.last_error = None
             log.info("%s plays: %dx%d", self._uri, decoded.info.width, decoded.info.height)

@@ -68,7 +68,7 @@ class StreamAnswer(Answer):
     last_error: str | None
     fps: float = Field(description="Measured; 0: not known.")
     latency_ms: float = Field(description="Camera to score of the newest frame; 0: not known.")
-    decoder: str | None
+    decoder: str | None = Field(description="Null: nothing was decoded yet.")
     encoder: str | None
     url: str | None = Field(description="Where its overlaid video is restreamed.")
     model: str | None

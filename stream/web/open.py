@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 import anyio
 
 from stream.alerts.alert import AlertListener
-from stream.config_web import TlsConfig, WebConfig
-from stream.errors import UsageError
+from stream.config_web import WebConfig
 from stream.web.access import Access
 from stream.web.application import build_application, guarded
 from stream.web.archive import RecentAlerts
@@ -19,6 +17,7 @@ from stream.web.routes.room import Room
 from stream.web.server import WebServer
 from stream.web.services import WebServices
 from stream.web.source_guard import SourceGuard
+from stream.web.tls import tls_context
 from stream.web.users import UserBook
 
 LIST_EVERY_S = 1.0
@@ -59,7 +58,7 @@ class OpenWeb:
 def open_web(config: WebConfig, services: WebServices) -> OpenWeb:
     """Raises UsageError when users or certificate cannot be used, and OutputError when it cannot listen."""
     users = None if config.users is None else UserBook(config.users)
-    tls = None if config.tls is None else _tls(config.tls)
+    tls = None if config.tls is None else tls_context(config.tls)
     alerts = RecentAlerts(services.evidence, services.hub.alert_changed)
     guard = SourceGuard(config.sources_allowed, tuple(host.lower() for host in config.hosts_allowed))
     viewers = Viewers(config.clients_most)
@@ -67,26 +66,3 @@ def open_web(config: WebConfig, services: WebServices) -> OpenWeb:
     room = Room(config, services, Access(config, users), alerts, guard, viewers, machine)
     services.metrics.web_clients(lambda: room.watching)
     return OpenWeb(WebServer(config.host, config.port, tls), room, alerts)
-
-
-def _tls(config: TlsConfig) -> ssl.SSLContext:
-    """TLS 1.2 with forward secrecy, or 1.3. Raises UsageError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    try:
-        context.load_cert_chain(config.certificate, config.key, password=_no_passphrase)
-    except OSError as error:  # SSLError is one
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else error.reason or "not PEM"
-        raise UsageError(
-            f"web.tls: {config.certificate} and {config.key} cannot be used ({reason}): give a PEM certificate and its "
-            "key without a passphrase"
-        ) from None
-    return context
-
-
-def _no_passphrase() -> str:
-    """Asked for one, the library would wait at the terminal."""
-    raise UsageError("web.tls: the key has a passphrase: give it without one, readable by this program's user only")

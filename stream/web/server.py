@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stream.config_section import is_loopback
 from stream.config_web import is_everywhere
-from stream.errors import OutputError
+from stream.errors import PageAddressError
 from stream.web.sessions import address_key
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def _listening(host: str, port: int) -> socket.socket:
         )[0]
         opened = _Listener(family, kind, number)
     except (OSError, UnicodeError) as error:
-        raise OutputError(
+        raise PageAddressError(
             f"cannot serve the page on {host} ({_reason(error)}): give an address of this machine"
         ) from None
     try:
@@ -195,7 +195,7 @@ def _listening(host: str, port: int) -> socket.socket:
         opened.setblocking(False)
     except OSError as error:
         opened.close()
-        raise OutputError(
+        raise PageAddressError(
             f"cannot serve the page on {host}:{port} ({_reason(error)}): choose another port with --web {host}:PORT"
         ) from None
     return opened

@@ -98,7 +98,7 @@ class _UsersFile(Section):
 def read_users(path: Path) -> dict[str, User]:
     """By name. Raises ConfigError (a UsageError) that names file, line and what to do, and repeats no value."""
     _refuse_open_file(path)
-    file = YamlFile(path)
+    file = YamlFile(path, f"write it with `unmask web user NAME --role admin --users {path}`")
     try:
         entries = _UsersFile.model_validate(file.values).users
     except ValidationError as error:
@@ -106,6 +106,14 @@ def read_users(path: Path) -> dict[str, User]:
     users = {entry.name: User(entry.name, entry.role, entry.password, entry.token) for entry in entries}
     if len(users) < len(entries):
         raise ConfigError([f"{path}: a user is named twice: keep one"])
+    return users
+
+
+def read_some_users(path: Path) -> dict[str, User]:
+    """As read_users; a file without any is refused as well."""
+    users = read_users(path)
+    if not users:
+        raise UsageError(f"{path} names no user: add one with `unmask web user NAME --role admin --users {path}`")
     return users
 
 
@@ -180,9 +188,7 @@ class UserBook:
         """Raises UsageError when the file cannot be used."""
         self._path, self._lock = path, threading.Lock()
         self._stamp = _stamp(path)
-        self._users: Mapping[str, User] = read_users(path)
-        if not self._users:
-            raise UsageError(f"{path} names no user: add one with `unmask web user NAME --role admin --users {path}`")
+        self._users: Mapping[str, User] = read_some_users(path)
         self._nobody = HASHER.hash(secrets.token_urlsafe(32))
         """Checked in the place of a user who is not there: that takes as long."""
 

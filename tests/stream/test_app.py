@@ -21,6 +21,7 @@ pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt i
 from engines.catalog import LoadedModel
 from stream.app import Started, watch
 from stream.config import AppConfig, MetricsConfig, StreamConfig
+from stream.config_web import WebConfig
 from stream.errors import OutputError, SourceError, UsageError
 from stream.parts import Parts
 from stream.scoring.scorer import ModelScorer
@@ -217,6 +218,17 @@ def test_a_taken_metrics_port_is_one_line_before_anything_runs(tmp_path: Path) -
     with pytest.raises(OutputError, match="port"):
         watch(config(tmp_path, "test", metrics=_taken()), parts=parts())
     assert threading.active_count() <= before
+
+
+def test_a_taken_port_of_the_page_is_one_line_even_without_a_display(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    page = WebConfig(enabled=True, port=_taken().port)
+    with pytest.raises(OutputError, match="choose another port with --web"):
+        watch(config(tmp_path, "test", display="auto", web=page), parts=parts())
+    assert caplog.text == ""
 
 
 def _taken() -> MetricsConfig:

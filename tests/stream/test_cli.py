@@ -80,6 +80,7 @@ def test_the_log_stays_above_a_live_table_and_in_the_file_that_was_asked_for(
         (["watch"], 2, "nothing to watch"),
         (["watch", "gopher://x"], 2, "gopher"),
         (["watch", "test", "--model", "nonsense"], 3, "use one of lite0-gru"),
+        (["watch", "/nowhere/clip.mp4", "--metrics-port", "0"], 4, "/nowhere/clip.mp4"),
         (["score", "/nowhere/clip.mp4"], 4, "/nowhere/clip.mp4"),
         (["import", "/nowhere/model.keras", "--as", "xception"], 3, "/nowhere/model.keras"),
         (["import", "/nowhere/model.keras", "--as", "nonsense"], 3, "use one of"),

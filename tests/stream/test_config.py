@@ -172,6 +172,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
         ("duration_s: -1\n", r"1: duration_s: must be greater than 0"),
         ("model: {name: a, folder: b}\n", r"1: model: give name or folder, not both"),
         ("retry: {first_s: 60}\n", r"1: retry: first_s must not be more than longest_s"),
+        ("metrics: {port: -1}\n", r"1: metrics.port: -1 is no port: for no metrics write enabled: false in its place$"),
         ("on: 1\n", r"1: 'on' is not read as text here: put it in quotes"),
         ("3: 1\n", r"1: '3' is not read as text"),
         ("display: true\n\ndisplay: false\n", r"3: display: said twice"),

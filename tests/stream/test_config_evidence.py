@@ -31,6 +31,17 @@ def test_what_makes_no_sense_is_refused_with_its_line(tmp_path: Path, text: str)
         load_config(file_of(tmp_path, text))
 
 
+@pytest.mark.parametrize("size", ["lots", "1MiB", "-1", "[]"])
+def test_a_size_that_cannot_be_names_the_smallest(tmp_path: Path, size: str) -> None:
+    with pytest.raises(ConfigError, match=r"keep_bytes: must be a size such as 10GiB, and 256MiB at least$"):
+        load_config(file_of(tmp_path, f"folder: kept, keep_bytes: {size}"))
+
+
+def test_a_check_says_that_nothing_is_kept_without_a_folder(tmp_path: Path) -> None:
+    assert "evidence: none is kept without evidence.folder" in check(file_of(tmp_path, "keep_days: 3"))
+    assert not [line for line in check(file_of(tmp_path, "")) if line.startswith("evidence")]
+
+
 def test_a_check_says_where_evidence_goes_and_for_how_long(tmp_path: Path) -> None:
     lines = check(file_of(tmp_path, "folder: kept, keep_days: 7"))
     assert "evidence: kept in kept for 7 days, at most 10.0GiB" in lines

@@ -4,7 +4,7 @@ import { el, icon } from "./dom.js";
 import { get, urlOf } from "./api.js";
 import { Timeline } from "./timeline.js";
 import { stateWord } from "./alerts.js";
-import { KINDS, bytes, dayAndClock, percent, plural, span } from "./words.js";
+import { KINDS, bytes, moment, percent, plural, span } from "./words.js";
 
 const AWAIT_MS = 2000;
 const MOST_ATTEMPTS = 30;
@@ -44,8 +44,8 @@ export class AlertPage {
     return table([
       ["Stream", alert.stream ? el("a", { href: `#/streams/${encodeURIComponent(alert.stream)}` }, alert.stream) : "the whole service"],
       ["Face", alert.track_id ?? null],
-      ["Began", dayAndClock(alert.began_at)],
-      ["Over", ended && `${dayAndClock(ended)}, after ${span(ended - alert.began_at)}`],
+      ["Began", moment(alert.began_at)],
+      ["Over", ended && `${moment(ended)}, after ${span(ended - alert.began_at)}`],
       ["Fake score", alert.fake_probability === null || alert.fake_probability === undefined ? null : percent(alert.fake_probability)],
       ["Rule", `${alert.rule} (${KINDS[alert.kind] || alert.kind})`],
       ["Judged by", [alert.model, alert.backend].filter(Boolean).join(" on ") || null],

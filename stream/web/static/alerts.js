@@ -2,14 +2,14 @@
 
 import { el, icon, show } from "./dom.js";
 import { get } from "./api.js";
-import { KINDS, ago, dayAndClock, percent } from "./words.js";
+import { KINDS, ago, dayAndClock, scored } from "./words.js";
 
 const PAGE = 50;
 const SIGNS = { critical: "alert", warning: "alert", info: "bell" };
 
 /** One line of a list; leads to the alert's own page. */
 export function alertItem(alert) {
-  const score = alert.fake_probability === null || alert.fake_probability === undefined ? null : el("span", {}, `${percent(alert.fake_probability)} fake`);
+  const score = scored(alert.fake_probability);
   const where = [alert.stream || "the whole service", alert.track_id !== null && alert.track_id !== undefined && `face ${alert.track_id}`];
   return el(
     "li",
@@ -22,7 +22,7 @@ export function alertItem(alert) {
         "span",
         { class: "alert-text" },
         el("b", {}, alert.message),
-        el("span", { class: "alert-facts" }, stateWord(alert), when(alert.began_at), el("span", {}, where.filter(Boolean).join(", ")), score),
+        el("span", { class: "alert-facts" }, stateWord(alert), when(alert.began_at), el("span", {}, where.filter(Boolean).join(", ")), score && el("span", {}, score)),
       ),
     ),
   );
@@ -46,7 +46,7 @@ export class AlertsPage {
     this.empty = el("p", { class: "empty-box", hidden: true });
     this.more = el("button", { type: "button", hidden: true, onclick: () => this.fetchOlder() }, "Show older");
     this.state = this.select("State", [["", "all"], ["firing", "going on"], ["resolved", "over"]]);
-    this.kind = this.select("What", [["", "everything"], ...Object.entries(KINDS)]);
+    this.kind = this.select("What", [["", "everything"], ...Object.entries(KINDS).filter(([kind]) => kind !== "test")]);
     this.stream = this.select("Stream", [["", "all streams"]]);
     this.element = el(
       "section",

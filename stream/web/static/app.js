@@ -8,7 +8,7 @@ import { AlertsPage } from "./alerts.js";
 import { AlertPage } from "./alert_page.js";
 import { HealthPage } from "./health.js";
 import { loginForm, whenChanged } from "./dialogs.js";
-import { clock, percent, plural } from "./words.js";
+import { clock, plural, scored } from "./words.js";
 
 const TICK_MS = 1000;
 const HEALTH_EVERY_MS = 10000;
@@ -57,33 +57,42 @@ function decoded(part) {
 
 function tellOverall() {
   const firing = store.firing.length;
-  const playing = store.streams.filter((stream) => stream.state === "playing").length;
-  const total = store.streams.length;
-  const signs = [
-    firing ? sign("bad", "alert", plural(firing, "alert going on", "alerts going on")) : sign("good", "check", "No alert"),
-    total && (playing === total ? sign("good", "play", `${playing} of ${total} playing`) : sign("bad", "play", `${playing} of ${total} playing`)),
-    readiness(),
-  ];
-  const told = signs.map((item) => (item ? item.textContent : "")).join("|");
+  const signs = store.isConnected ? [alertSign(firing), playingSign(), readySign()].filter(Boolean) : UNKNOWN;
+  const told = JSON.stringify(signs);
   if (tellOverall.told !== told) {
     tellOverall.told = told;
-    byId("overall").replaceChildren(...signs.filter(Boolean));
+    byId("overall").replaceChildren(...signs.map(drawn));
   }
   const count = byId("alert-count");
   show(count, firing > 0);
   say(count, firing ? String(firing) : "");
-  document.title = `${firing ? `(${firing}) ` : ""}${page?.title ?? "Unmask"} · Unmask`;
+  const title = `${firing ? `(${firing}) ` : ""}${page?.title ?? "Unmask"} · Unmask`;
+  if (document.title !== title) document.title = title;
 }
 
-function sign(mood, name, ...words) {
-  return el("li", { class: `sign ${mood}` }, icon(name), el("span", {}, ...words));
+/** Signs are [mood, icon, words]. What was so before the connection was lost is no longer known. */
+const UNKNOWN = ["Alerts", "Streams", "Readiness"].map((what) => ["unknown", "question", `${what}: unknown`]);
+
+function drawn([mood, name, words]) {
+  return el("li", { class: `sign ${mood}` }, icon(name), el("span", {}, words));
 }
 
-function readiness() {
+function alertSign(firing) {
+  if (firing) return ["bad", "alert", plural(firing, "alert going on", "alerts going on")];
+  return store.isFakeInView ? ["bad", "cross", "Fake seen"] : ["good", "check", "No alert"];
+}
+
+function playingSign() {
+  const playing = store.streams.filter((stream) => stream.state === "playing").length;
+  const total = store.streams.length;
+  return total > 0 && [playing === total ? "good" : "bad", "play", `${playing} of ${total} playing`];
+}
+
+function readySign() {
   if (store.ready === null) return null;
-  if (store.ready.ready) return sign("good ready", "check", "Ready");
+  if (store.ready.ready) return ["good", "check", "Ready"];
   const why = store.ready.conditions.filter((condition) => !condition.ok).map((condition) => condition.why);
-  return sign("bad", "cross", `Not ready${why.length ? `: ${why[0]}` : ""}`);
+  return ["bad", "cross", `Not ready${why.length ? `: ${why[0]}` : ""}`];
 }
 
 /** From the health, not from readyz: that one answers with an error while it is not ready. */
@@ -108,10 +117,8 @@ function hearScene(scene) {
   const wasState = before.state;
   store.see(scene);
   page?.scene(scene);
-  if (wasState !== scene.state) {
-    tellOverall();
-    fetchStreams();
-  }
+  tellOverall();
+  if (wasState !== scene.state) fetchStreams();
 }
 
 function hearAlert(alert) {
@@ -146,6 +153,7 @@ function lose() {
   const since = store.heardAt ? ` What you see is from ${clock(store.heardAt)}.` : "";
   say(byId("lost"), `Connection to the server lost.${since} Trying again…`);
   show(byId("lost"), true);
+  tellOverall();
 }
 
 async function connect() {
@@ -158,11 +166,12 @@ async function connect() {
   store.isConnected = true;
   document.body.classList.remove("is-lost");
   show(byId("lost"), false);
+  tellOverall();
 }
 
 function toast(alert) {
   const close = el("button", { class: "bare", type: "button", "aria-label": "Dismiss", onclick: () => item.remove() }, icon("cross"));
-  const score = alert.fake_probability === null || alert.fake_probability === undefined ? "" : ` (${percent(alert.fake_probability)} fake)`;
+  const score = scored(alert.fake_probability) && `, ${scored(alert.fake_probability)}`;
   const link = el("a", { href: `#/alerts/${encodeURIComponent(alert.id)}`, onclick: () => item.remove() }, el("b", {}, alert.message), el("span", {}, `${alert.stream || "the whole service"}, ${clock(alert.began_at)}${score}`));
   const item = el("div", { class: `toast ${alert.severity}` }, icon("alert"), link, close);
   const toasts = byId("toasts");

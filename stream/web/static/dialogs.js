@@ -55,7 +55,10 @@ class Dialog {
     this.submit.disabled = true;
     show(this.error, false);
     try {
-      await send(this.fields?.() ?? {});
+      const fields = this.fields?.() ?? {};
+      const wrong = this.objection?.(fields);
+      if (wrong) throw new Error(wrong);
+      await send(fields);
       this.element.close();
       await onChanged();
     } catch (error) {
@@ -92,7 +95,7 @@ class StreamForm extends Dialog {
       { type: "text", spellcheck: "false", autocapitalize: "off", placeholder: stream ? stream.source : EXAMPLES, required: !stream },
       stream ? "Leave empty to keep the address." : "Of an RTSP camera. Give user and password below, not in the address.",
     );
-    const name = !stream && field("Name", "name", { type: "text", maxlength: 40, placeholder: "lobby" }, "Letters, digits, - and _. May be left empty.");
+    const name = !stream && field("Name", "name", { type: "text", maxlength: 40, placeholder: "lobby" }, "Letters, digits, “.”, “-” and “_”. May be left empty.");
     const more = el(
       "details",
       { class: "more" },
@@ -105,11 +108,25 @@ class StreamForm extends Dialog {
     return [source, name, login, more].filter(Boolean);
   }
 
+  objection(fields) {
+    return objection(fields, !this.stream);
+  }
+
   /** What was filled in: what is left empty stays as it is. */
   fields() {
     const filled = [...new FormData(this.form)].map(([name, value]) => [name, String(value).trim()]).filter(([, value]) => value);
     return Object.fromEntries(filled.map(([name, value]) => [name, name === "sample_every" ? Number(value) : value]));
   }
+}
+
+/** What is wrong with a form that was filled in, in one line; null when nothing is. `isNew`: whether it adds a stream. */
+export function objection(fields, isNew) {
+  if (isNew && !fields.source) return `Give the camera’s address, such as ${EXAMPLES}.`;
+  if (/^[^/]*:\/\/[^/?#]*@/.test(fields.source ?? "")) return "Take user and password out of the address and give them in their own fields below.";
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$/.test(fields.name ?? "a")) return "The name may have letters, digits, “.”, “-” and “_”, at most 40, and begins with a letter or a digit.";
+  const every = fields.sample_every ?? 1;
+  if (!Number.isInteger(every) || every < 1 || every > 100) return "“Judge every … sample” takes a whole number from 1 to 100.";
+  return null;
 }
 
 /** Asks for user and password until the server is content. `onLogin` is called then. */

@@ -2,7 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { get } from "./api.js";
-import { STATES, bytes, delay, plural, span } from "./words.js";
+import { bytes, delay, plural, span, stateOf } from "./words.js";
 
 const EVERY_MS = 5000;
 const HOT_CELSIUS = 105;
@@ -87,11 +87,14 @@ function engines(listed) {
 }
 
 function streams(store) {
-  const rows = store.streams.map((stream) =>
-    el("tr", {}, el("th", { scope: "row" }, stream.name), el("td", {}, STATES[stream.state] || stream.state), el("td", { class: "numeric" }, stream.fps ? `${Math.round(stream.fps)} /s` : "–"), el("td", { class: "numeric" }, delay(stream.latency_ms) || "–"), el("td", {}, stream.decoder || "–"), el("td", {}, stream.last_error || "")),
-  );
-  const head = ["Stream", "State", "Frames", "Delay", "Decoder", "Last error"].map((name, place) => el("th", { class: place === 2 || place === 3 ? "numeric" : null, scope: "col" }, name));
-  return el("section", { class: "card full" }, el("h2", {}, "Streams"), rows.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))) : el("p", { class: "quiet" }, "No stream yet."));
+  const names = ["State", "Frames", "Delay", "Decoder", "Last error"];
+  const styles = [null, "numeric", "numeric", null, "long"];
+  const rows = store.streams.map((stream) => {
+    const cells = [stateOf(stream), stream.fps ? `${Math.round(stream.fps)} /s` : "–", delay(stream.latency_ms) || "–", stream.decoder || "not opened", stream.last_error || "–"];
+    return el("tr", {}, el("th", { scope: "row" }, stream.name), cells.map((told, place) => el("td", { class: styles[place], "data-name": names[place] }, told)));
+  });
+  const head = ["Stream", ...names].map((name, place) => el("th", { class: styles[place - 1], scope: "col" }, name));
+  return el("section", { class: "card full" }, el("h2", {}, "Streams"), rows.length ? el("div", { class: "scroll" }, el("table", { class: "streams" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))) : el("p", { class: "quiet" }, "No stream yet."));
 }
 
 function service(health) {

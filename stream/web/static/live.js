@@ -5,7 +5,7 @@ import { Screen } from "./video.js";
 import { Timeline } from "./timeline.js";
 import { alertItem } from "./alerts.js";
 import { addStream, editStream, removeStream } from "./dialogs.js";
-import { NO_FACE, STATES, ago, delay, percent, verdictOf, whyOf } from "./words.js";
+import { NO_FACE, ago, delay, scored, stateOf, verdictOf, whyOf } from "./words.js";
 
 const SIDE_ALERTS = 12;
 const SPANS = [1, 3, 5, 10];
@@ -179,9 +179,10 @@ class Tile {
 
   tellState(stream, isPlaying) {
     this.state.className = `state ${stream.state}`;
-    say(this.state, STATES[stream.state] || stream.state);
+    const told = stateOf(stream);
+    say(this.state, told);
     show(this.veil, !isPlaying);
-    say(this.veil, isPlaying ? "" : sentence(STATES[stream.state] || stream.state));
+    say(this.veil, isPlaying ? "" : sentence(told));
     show(this.error, !isPlaying && Boolean(stream.last_error));
     say(this.error, isPlaying ? "" : stream.last_error || "");
   }
@@ -190,13 +191,13 @@ class Tile {
     const worst = worstOf(scene?.faces || []);
     const look = worst ? verdictOf(worst) : NO_FACE;
     const key = worst ? slug(worst.verdict) : "none";
-    const score = worst && worst.fake_probability !== null ? `${percent(worst.fake_probability)} fake` : "";
+    const score = worst ? scored(worst.fake_probability) : "";
     const told = `${key} ${score}`;
     if (this.told !== told) {
       this.told = told;
       this.element.dataset.verdict = key;
       this.verdict.className = `badge large ${key}`;
-      this.verdict.replaceChildren(icon(look.icon), el("span", {}, look.word), score && el("span", { class: "number" }, score));
+      this.verdict.replaceChildren(icon(look.icon), el("span", {}, look.word), score && el("span", { class: "number" }, `· ${score}`));
     }
     show(this.verdict, Boolean(scene));
   }
@@ -277,7 +278,7 @@ class FaceCard {
       this.badge.className = `badge ${slug(face.verdict)}`;
       this.badge.replaceChildren(icon(look.icon), look.word);
     }
-    say(this.score, face.fake_probability === null ? "" : `${percent(face.fake_probability)} fake`);
+    say(this.score, scored(face.fake_probability));
     say(this.why, isGone ? `Left the picture ${ago(this.track.seenAt, this.store.now)}.` : whyOf(face, this.store.thresholds) || `${sentence(look.meaning)}.`);
     if (!isGone) this.screen.cut(this.portrait, face.box, scene.frame);
     this.tick();

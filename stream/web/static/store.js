@@ -123,6 +123,11 @@ export class Store {
     return !before || before.state !== alert.state;
   }
 
+  /** Whether any face of any stream is called fake right now, be an alert told of it or not. */
+  get isFakeInView() {
+    return this.streams.some(({ name, state }) => state === "playing" && this.scenes.get(name)?.faces.some((face) => face.verdict === "fake"));
+  }
+
   newestAlerts() {
     return [...this.alerts.values()].sort((a, b) => b.began_at - a.began_at);
   }

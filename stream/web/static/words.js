@@ -24,12 +24,19 @@ export const STATES = {
   failed: "cannot be watched",
 };
 
+/** How a stream is; one that never gave a picture was not lost. */
+export function stateOf(stream) {
+  if (stream.state === "reconnecting" && !stream.decoder) return "cannot reach it, trying again…";
+  return STATES[stream.state] || stream.state;
+}
+
 export const KINDS = {
   fake: "Fake face",
   probability: "High score",
   no_face: "Nobody in view",
   stream_down: "Camera down",
   canary: "Self-test failed",
+  test: "Test alert",
 };
 
 /** 0…1 as "93 %"; the ends stay open, for no model is certain. */
@@ -45,11 +52,19 @@ export function verdictOf(face) {
   return VERDICTS[face.verdict] || { ...VERDICTS.unsure, word: String(face.verdict) };
 }
 
+/** A score as the page explains it; empty where there is none. */
+export function scored(share) {
+  return share === null || share === undefined ? "" : `fake score ${percent(share)}`;
+}
+
 /** Why a face got no clear answer, in words; empty when there is nothing to explain. */
 export function whyOf(face, thresholds) {
   if (face.reason) return `Because ${REASONS[face.reason] || face.reason.replaceAll("_", " ")}.`;
   if (face.verdict === "warming up") return "Has to see a face for some seconds first.";
   if (face.verdict === "unsure" && thresholds) {
+    const score = face.fake_probability ?? null;
+    if (score !== null && score >= thresholds.fake_at) return "On its way to fake: not for long enough yet.";
+    if (score !== null && score <= thresholds.real_at) return "On its way to real: not for long enough yet.";
     return `Between ${percent(thresholds.real_at)} and ${percent(thresholds.fake_at)}: could be either.`;
   }
   return face.verdict === "unsure" ? "The score is in between: could be either." : "";
@@ -63,6 +78,18 @@ export function delay(ms) {
 
 export function clock(at) {
   return new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
+
+/** A moment that still says when it was after it was copied elsewhere: "24 Nov 2026, 14:14:49, UTC+1". */
+export function moment(at) {
+  const date = new Date(at * 1000);
+  return `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${clock(at)}, ${zone(-date.getTimezoneOffset())}`;
+}
+
+/** Minutes ahead of UTC as "UTC+5:30". */
+export function zone(ahead) {
+  const [hours, minutes] = [Math.floor(Math.abs(ahead) / 60), Math.abs(ahead) % 60];
+  return `UTC${ahead < 0 ? "-" : "+"}${hours}${minutes ? `:${String(minutes).padStart(2, "0")}` : ""}`;
 }
 
 export function dayAndClock(at) {

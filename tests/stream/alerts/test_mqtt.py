@@ -190,6 +190,7 @@ def test_a_test_alert_leaves_what_a_running_watch_keeps_as_it_is(port: int) -> N
     with Listener(port, "seven/#") as listener, sender_at(port, "seven") as running_one:
         running_one.refresh([DOOR])
         listener.wait_for("seven/service")
+        listener.wait_for("seven/streams/door")
         before = [topic for topic, _, _ in listener.messages]
         assert try_sink(sink.to[0]) is None
         listener.wait_for("seven/alerts", 2)

@@ -198,7 +198,7 @@ def test_a_stream_that_plays_without_a_face_fires_and_a_face_resolves_it() -> No
     assert not book.tick(PLAYING, now_at(15))
     play(book, [scene_at(15, face_of(verdict=Verdict.REAL))])
     (over,) = book.tick(PLAYING, now_at(15.2))
-    assert over.message == "door has shown no face for 10 s: is over, 5 s after it was told"
+    assert over.message == "over after 5 s: door had shown no face for 10 s"
 
 
 def test_a_stream_that_is_down_does_not_count_as_empty() -> None:
@@ -267,7 +267,7 @@ def test_a_stream_that_is_watched_no_more_resolves_at_once() -> None:
     for at in range(16):
         book.tick({CAM: StreamState.FAILED}, now_at(at))
     (over,) = book.tick({}, now_at(16))
-    assert over.message == "door has not played for 15 s (failed): is no longer watched, 1 s after it was told"
+    assert over.message == "no longer watched, after 1 s: door had not played for 15 s (failed)"
     play(book, [scene_at(at, face_of()) for at in range(20, 30)])
     assert states_of(book.scene(replace(scene_at(30), is_last=True), now_at(30))) == ["a2 resolved"]
 
@@ -285,7 +285,7 @@ def test_the_end_resolves_what_is_alive_and_says_so() -> None:
     book = book_of(FAKE)
     play(book, [scene_at(at, face_of()) for at in range(4)])
     (over,) = book.end(now_at(10))
-    assert over.message.endswith("was still so when the watch ended, 7 s after it was told")
+    assert over.message.startswith("still so when the watch ended, after 7 s: ")
     assert book.end(now_at(11)) == []
 
 

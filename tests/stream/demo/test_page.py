@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from rich.console import Console
 
 from stream.demo.page import run_page
 from stream.demo.run import DemoFiles
+from stream.errors import OutputError
 from tests.stream.demo.test_run import HALF_S, folder, scripted_parts
+from tests.stream.evidence.logs import opened
 
 __all__ = ["folder"]
 PATIENCE_S = 40.0
@@ -67,6 +70,36 @@ def test_the_page_shows_the_camera_and_the_alert_of_its_swapped_half(folder: Pat
     assert "open http://127.0.0.1:" in output.getvalue()
     assert DemoFiles(folder).clip.is_file()
     assert any((folder / "evidence").glob("*/manifest.json"))
+
+
+def second_page(folder: Path, port: int = 0) -> None:
+    """One that must not come up."""
+    stop = threading.Event()
+    run_page(
+        folder,
+        stop=stop,
+        port=port,
+        console=Console(file=io.StringIO()),
+        half_s=HALF_S,
+        parts=scripted_parts(lambda _: 4.0),
+        on_started=lambda _: stop.set(),
+    )
+
+
+def test_a_second_page_says_that_one_runs_already(folder: Path) -> None:
+    log = opened(folder / "evidence", folder / "log.pem")
+    try:
+        with pytest.raises(OutputError, match=r"^the page runs already, with its evidence in .*: end that one"):
+            second_page(folder)
+    finally:
+        log.close()
+
+
+def test_a_port_that_is_taken_names_the_demo_s_own_option(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OutputError, match=rf"^port {port} cannot be used, .* choose another with --port$"):
+            second_page(folder, port)
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream.doctor.finding import Status
-from stream.doctor.surroundings import camera_findings, display_finding, port_finding
+from stream.doctor.surroundings import camera_findings, display_finding, examine, port_finding
 
 
 def test_cameras_are_listed_by_number_and_other_devices_are_not(tmp_path: Path) -> None:
@@ -65,6 +65,11 @@ def test_a_taken_port_says_how_to_take_another(is_needed: bool, status: Status) 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         finding = port_finding("metrics", taken.getsockname(), "--metrics-port 0", is_needed=is_needed)
     assert (finding.status, finding.mend) == (status, "--metrics-port 0")
+
+
+def test_the_ports_of_metrics_page_and_restream_are_looked_at() -> None:
+    found = {finding.what: finding.detail.split()[0] for finding in examine() if finding.group == "Ports"}
+    assert found == {"metrics": "127.0.0.1:9108", "page": "127.0.0.1:8080", "restream": "127.0.0.1:8554"}
 
 
 def test_a_free_port_is_free_again_after_the_look() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from stream.evidence.folders import FolderBeingWritten, folder_name
 from stream.evidence.purge import purge
 from stream.evidence.retention import DAY_S, Wish
 from tests.stream.evidence.evidence_parts import Records
+from tests.stream.evidence.logs import opened
 
 
 @pytest.fixture
@@ -39,6 +41,35 @@ def test_it_says_what_it_deleted(root: Path, capsys: pytest.CaptureFixture[str])
     assert first.endswith("-lobby-2b4c6d8e (0.5 MiB)")
     assert total == "deleted the evidence of 1 alert, 0.5 MiB"
     assert left(root) == ["gate-1f3a9c07", "gate-2b4c6d8e", "lobby-1f3a9c07"]
+
+
+def test_it_says_when_the_log_is_another_s_to_write(
+    root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (root / "log").rmdir()
+    with closing(opened(root, tmp_path / "keys" / "log.pem")):
+        assert main(["purge", "--stream", "lobby", "--folder", str(root)]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(f"the log in {root / 'log'} does not say so yet")
+        assert main(["purge", "--stream", "nobody", "--folder", str(root)]) == 0
+        assert capsys.readouterr().out == "deleted the evidence of 0 alerts, 0.0 MiB\n"
+
+
+def test_it_says_no_more_when_the_log_tells_already(
+    root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (root / "log").rmdir()
+    key, file = tmp_path / "keys" / "log.pem", tmp_path / "unmask.yaml"
+    opened(root, key).close()
+    file.write_text(f"evidence: {{folder: {root}, key: {key}}}\n")
+    assert main(["purge", "--stream", "lobby", "--config", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("deleted the evidence of 2 alerts")
+
+
+@pytest.mark.parametrize("days", ["x", "0", "-1", "inf", "nan"])
+def test_an_age_that_is_none_is_told_in_plain_words(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["purge", f"--older-than={days}", "--folder", "kept"])
+    assert f"--older-than: {days} is no number above 0" in capsys.readouterr().err
 
 
 def test_a_rehearsal_deletes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

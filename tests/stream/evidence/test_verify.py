@@ -480,13 +480,14 @@ def test_no_bytes_make_the_verifier_fall(folder: Path, whole: dict[Path, bytes],
         [b"", b"\n", b"{}\n", b"[" * 2000, b'{"seq":1e999}', b"\xff\xfe", canonical({"seq": None})]
     )
     middle = data.draw(st.one_of(st.binary(max_size=60), pieces))
+    changed = content[:first] + middle + content[second:]
     try:
-        path.write_bytes(content[:first] + middle + content[second:])
+        path.write_bytes(changed)
         report = verify(folder)
         told = list(report_lines(report))
         json.dumps(report.to_json())
     finally:
         restore(whole)
     assert told
-    if path.suffix == ".jsonl" and content[:first] + middle + content[second:] != content:
-        assert not report.is_intact
+    if path.suffix == ".jsonl" and changed.removesuffix(b"\n") != content.removesuffix(b"\n"):
+        assert not report.is_intact or report.notes  # what stands behind the last line may be a crash in mid-write

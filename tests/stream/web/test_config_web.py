@@ -82,11 +82,18 @@ def test_an_address_is_read(text: str, host: str | None, port: int | None) -> No
     assert host_and_port(text) == (host, port)
 
 
-@pytest.mark.parametrize("text", ["webcam", "webcam:1", "clip.mp4", "rtsp://10.0.0.1/a", "127.0.0.1:70000", "::1:x"])
+@pytest.mark.parametrize("text", ["webcam", "webcam:1", "clip.mp4", "rtsp://10.0.0.1/a", "::1:x"])
 def test_a_source_is_no_address(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["watch", "--web", text])
     assert "sources belong before --web" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:99999", ":65536", "70000"])
+def test_a_port_that_is_too_high_is_called_so(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["watch", "--web", text])
+    assert f"port {text.rpartition(':')[2]} is too high: 65535 is the highest" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

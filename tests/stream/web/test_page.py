@@ -27,6 +27,7 @@ from stream.config_web import WebConfig  # noqa: E402
 from stream.gst import webrtc  # noqa: E402
 from stream.gst.camera import CameraOptions, RtspCamera  # noqa: E402
 from stream.gst.live_view import LiveView, StreamViewers  # noqa: E402
+from stream.live_streams import StreamStatus  # noqa: E402
 from stream.parts import Parts  # noqa: E402
 from stream.scoring.scorer import ModelScorer  # noqa: E402
 from stream.types import QualityReason, StreamName, StreamState, Verdict  # noqa: E402
@@ -35,8 +36,10 @@ from stream.web.users import changed_user  # noqa: E402
 from tests.fakes import backbone_of, head_of, spec_of  # noqa: E402
 from tests.stream.test_app import config, parts  # noqa: E402
 from tests.stream.test_live_streams import Watching  # noqa: E402
-from tests.stream.web.site import alert_of, open_site  # noqa: E402
+from tests.stream.web.site import alert_of, open_site, scene_of  # noqa: E402
 
+GONE = "404"
+"""A picture that was asked for while its stream was removed."""
 WITHOUT_WEBRTC = "delete window.RTCPeerConnection"
 PICTURE = """() => {
   const shown = [...document.querySelectorAll('.screen video, .screen img')].find((one) => !one.hidden);
@@ -131,6 +134,20 @@ def test_the_video_moves_and_scores_change(browser: Any, run: Run, way: str, scr
         assert "frames/s" in text_of(page, ".facts")
 
 
+def test_many_streams_by_mjpeg_leave_the_browser_connections(browser: Any, run: Run) -> None:
+    """Two play, the others come as single pictures, until one of the two makes room."""
+    others, source = ("north", "south"), run.watching.now["lobby"].source
+    for name in others:
+        run.watching.streams.add(StreamConfig(name=name, source=source))
+    with visiting(browser, run.url, size=(1600, 2400), script=WITHOUT_WEBRTC, allowed=[GONE]) as page:
+        page.wait_for_selector(".screen[data-way=stills] img:not([hidden])")
+        assert page.locator(".screen[data-way=mjpeg]").count() == 2
+        run.watching.streams.remove("north")
+        page.wait_for_selector(".screen[data-way=stills]", state="detached")
+        assert page.locator(".screen[data-way=mjpeg]").count() == 2
+    run.watching.streams.remove("south")
+
+
 def test_whoever_closes_the_page_is_gone_and_nothing_is_drawn(browser: Any, run: Run) -> None:
     """By WebRTC in one tab, by MJPEG in the other."""
     with visiting(browser, run.url) as page, visiting(browser, run.url, script=WITHOUT_WEBRTC) as other:
@@ -159,7 +176,7 @@ def test_a_timeline_is_zoomed_by_dragging_and_shown_whole_again(browser: Any, ru
 
 def test_a_stream_is_added_changed_and_removed(browser: Any, run: Run) -> None:
     source = run.watching.now["lobby"].source
-    with visiting(browser, run.url, allowed="422") as page:
+    with visiting(browser, run.url, allowed=("422", GONE)) as page:
         page.click("text=Add a stream")
         page.fill("[name=source]", "file:///etc/passwd")
         page.keyboard.press("Enter")
@@ -214,14 +231,72 @@ def test_what_others_name_is_never_markup(browser: Any) -> None:
 
 
 def test_a_lost_connection_is_said_and_made_again(browser: Any) -> None:
-    with open_site() as first, visiting(browser, first.url, allowed="ERR_") as page:
+    with open_site() as first, visiting(browser, first.url, allowed=["ERR_"]) as page:
         page.wait_for_selector("article")
         first.web.close()
         page.wait_for_selector("#lost:not([hidden])")
         assert "Connection to the server lost" in text_of(page, "#lost")
+        assert page.locator("#overall .unknown").all_inner_texts() == [
+            "Alerts: unknown",
+            "Streams: unknown",
+            "Readiness: unknown",
+        ]
+        assert page.locator("#overall .good").count() == 0
         port = int(first.url.rpartition(":")[2])
         with open_site(WebConfig(enabled=True, port=port)):
             page.wait_for_selector("#lost", state="hidden")
+            page.wait_for_selector("#overall .good:has-text('Ready')")
+
+
+def test_a_fake_in_view_is_said_above_even_while_no_alert_is_due(browser: Any) -> None:
+    with open_site() as site, visiting(browser, site.url, size=NARROW) as page:
+        page.wait_for_selector("#overall .good:has-text('No alert')")
+        assert page.locator("#overall .good:has-text('Ready')").is_visible()
+        site.services.hub.publish(scene_of(0.93))
+        page.wait_for_selector("#overall .bad:has-text('Fake seen')")
+        assert "fake score 93 %" in text_of(page, ".picture .badge")
+        site.services.hub.publish(dataclasses.replace(scene_of(pts_s=41.0), faces=()))
+        page.wait_for_selector("#overall .good:has-text('No alert')")
+
+
+def test_a_phone_shows_why_a_stream_does_not_play(browser: Any) -> None:
+    why = "the camera cannot be reached: check its address, its power and its network cable"
+    with open_site() as site:
+        playing = site.streams._status
+
+        def down(stream: StreamConfig) -> StreamStatus:
+            lost = {"state": StreamState.RECONNECTING, "decoder": None, "last_error": why}
+            return dataclasses.replace(playing(stream), **lost)
+
+        site.streams._status = down  # type: ignore[method-assign]
+        with visiting(browser, f"{site.url}/#/health", size=NARROW) as page:
+            page.wait_for_selector("td:has-text('cannot reach it')")
+            page.wait_for_selector("td:has-text('not opened')")
+            box = page.locator(f"td:has-text('{why}')").bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= NARROW[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("source", "", "Give the camera"),
+        ("source", "rtsp://ann:s3cret@10.0.0.8/b", "Take user and password out of the address"),
+        ("name", "front door", "The name may have letters"),
+        ("sample_every", "0", "a whole number from 1 to 100"),
+    ],
+)
+def test_the_dialog_says_in_plain_words_what_is_wrong(browser: Any, field: str, value: str, told: str) -> None:
+    """And asks nothing of the server: no answer of it is among the errors."""
+    with open_site() as site, visiting(browser, site.url) as page:
+        page.click("text=Add a stream")
+        page.fill("[name=source]", "rtsp://10.0.0.8/b")
+        page.click("text=More settings")
+        page.fill(f"[name={field}]", value)
+        page.click(".dialog [type=submit]")
+        page.wait_for_selector(".dialog .error:not([hidden])")
+        assert told in text_of(page, ".dialog .error")
+        assert [stream.name for stream in site.streams.list()] == ["yard"]
 
 
 def test_a_page_with_users_asks_for_a_login(browser: Any, tmp_path: Path) -> None:
@@ -229,7 +304,7 @@ def test_a_page_with_users_asks_for_a_login(browser: Any, tmp_path: Path) -> Non
     changed_user(users, "ann", "viewer", password="correct horse battery")
     with (
         open_site(WebConfig(enabled=True, port=0, users=users)) as site,
-        visiting(browser, site.url, allowed="401") as page,
+        visiting(browser, site.url, allowed=["401"]) as page,
     ):
         page.fill("[name=user]", "ann")
         page.fill("[name=password]", "wrong horse")
@@ -326,7 +401,22 @@ WORDS = [
     ("plural(2, 'alert going on', 'alerts going on')", "2 alerts going on"),
     ("whyOf({verdict: 'unsure', reason: 'dark'})", "Because the face is too dark."),
     ("whyOf({verdict: 'unsure'}, {real_at: 0.35, fake_at: 0.65})", "Between 35 % and 65 %: could be either."),
+    (
+        "whyOf({verdict: 'unsure', fake_probability: 0.7}, {real_at: 0.35, fake_at: 0.65})",
+        "On its way to fake: not for long enough yet.",
+    ),
+    (
+        "whyOf({verdict: 'unsure', fake_probability: 0.2}, {real_at: 0.35, fake_at: 0.65})",
+        "On its way to real: not for long enough yet.",
+    ),
     ("whyOf({verdict: 'real'})", ""),
+    ("scored(0.26)", "fake score 26 %"),
+    ("scored(null)", ""),
+    ("stateOf({state: 'reconnecting', decoder: null})", "cannot reach it, trying again…"),
+    ("stateOf({state: 'reconnecting', decoder: 'avdec_h264'})", "camera lost, trying again…"),
+    ("zone(0)", "UTC+0"),
+    ("zone(330)", "UTC+5:30"),
+    ("zone(-210)", "UTC-3:30"),
 ]
 
 
