@@ -47,10 +47,12 @@ def test_it_says_when_the_log_is_another_s_to_write(
     root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (root / "log").rmdir()
-    with closing(opened(root, tmp_path / "keys" / "log.pem")):
-        assert main(["purge", "--stream", "lobby", "--folder", str(root)]) == 0
+    key, file = tmp_path / "keys" / "log.pem", tmp_path / "unmask.yaml"
+    file.write_text(f"evidence: {{folder: {root}, key: {key}}}\n")
+    with closing(opened(root, key)):
+        assert main(["purge", "--stream", "lobby", "--config", str(file)]) == 0
         assert capsys.readouterr().out.splitlines()[-1].startswith(f"the log in {root / 'log'} does not say so yet")
-        assert main(["purge", "--stream", "nobody", "--folder", str(root)]) == 0
+        assert main(["purge", "--stream", "nobody", "--config", str(file)]) == 0
         assert capsys.readouterr().out == "deleted the evidence of 0 alerts, 0.0 MiB\n"
 
 
