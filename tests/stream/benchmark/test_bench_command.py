@@ -99,10 +99,10 @@ def test_a_trial_whose_viewers_miss_pictures_is_not_carried() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [
-        (["--streams", "0"], 2, "not above 0"),
+        (["--streams", "0"], 2, "number above 0"),
         (["--streams", "many"], 2, "many"),
         (["--mode", "paint"], 2, "paint"),
-        (["--seconds", "0"], 2, "not above 0"),
+        (["--seconds", "0"], 2, "number above 0"),
         (["--stall", "--compare"], 2, "not allowed"),
         (["--stall"], 2, "--streams 2"),
         (["--clip", "none.mp4"], 4, "no file at none.mp4"),
