@@ -280,7 +280,7 @@ def test_a_process_killed_while_it_sends_repeats_at_most_that_one_message(tmp_pa
     with WebReceiver() as receiver:
         added = killed_run(tmp_path, receiver.url, after=30)
         with opened(tmp_path, ops=hook(receiver.url)):
-            wait_until(lambda: not files_of(tmp_path, "ops"), "what had waited")
+            wait_until(lambda: is_empty(tmp_path, "ops"), "what had waited")
         times = Counter(receiver.keys)
         assert set(times) >= {f"a{number:05}-firing" for number in range(added)}
         assert sum(times.values()) - len(times) <= 1
