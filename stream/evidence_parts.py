@@ -15,8 +15,8 @@ from engines.engine_choice import engines_here
 from engines.errors import EngineError
 from engines.runtime.table import ALWAYS, runtime
 from engines.spec import ModelSpec, load_spec
+from engines.store import sha256_of
 from stream.config import AppConfig
-from stream.evidence.folders import sha256_of
 from stream.evidence.heatmap import Scorer
 from stream.evidence.keeper import EvidenceKeeper, KeepingPlan, Tally
 from stream.evidence.retention import Limits, Record, no_record

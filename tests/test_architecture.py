@@ -134,6 +134,7 @@ DOORS: dict[str, set[str]] = {
         "engines.errors",
         "engines.preprocess",
         "engines.spec",
+        "engines.store",
         "stream.alerts.alert",
         "stream.gst",
         "stream.overlay",

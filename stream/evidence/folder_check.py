@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.store import sha256_of
 from stream.evidence.chain_line import LOG_FOLDER
-from stream.evidence.folders import MANIFEST, REMOVING, WRITING, sha256_of
+from stream.evidence.folders import MANIFEST, REMOVING, WRITING
 
 LARGEST_MANIFEST = 16 << 20
 FRESH_S = 600.0

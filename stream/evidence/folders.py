@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engines.store import sha256_of
 from stream.errors import OutputError
 
 MANIFEST, TIMELINE = "manifest.json", "timeline.json"
@@ -213,14 +214,6 @@ class FolderBeingWritten:
 
 def as_json(value: Any) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _size(folder: Path) -> int | None:

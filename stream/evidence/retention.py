@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.store import sha256_of
 from stream.evidence.folders import (
     MANIFEST,
     NAME,
@@ -15,7 +16,6 @@ from stream.evidence.folders import (
     alert_id_in,
     kept,
     remove,
-    sha256_of,
 )
 
 DAY_S = 86_400.0
