@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ from gi.repository import GstVideo  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
-
-log = logging.getLogger(__name__)
+from stream.gst.encoder_on_demand import EncoderOnDemand, feed, stop, stop_aside  # noqa: E402
 
 LARGEST_WH = (1280, 720)
 """What viewers get of a larger picture: more than a page shows, and the most that H.264's level 3.1 holds."""
@@ -28,7 +26,6 @@ NOTHING_S = 1.0
 """After this long without a picture a viewer is told that there is none."""
 SLACK = 0.25
 """Of a picture's period: cameras are not punctual, and one that comes this much too early is not left out."""
-STOP_WITHIN_S = 1.0
 
 
 class Pace:
@@ -57,20 +54,15 @@ def scale_launch(caps: Any) -> str:
     return f"videoconvert ! videoscale ! video/x-raw,format=I420,width={width},height={height},pixel-aspect-ratio=1/1"
 
 
-class JpegFeed:
+class JpegFeed(EncoderOnDemand):
     """``push`` is called by the drawing's thread and returns at once; ``pictures`` by any number of others."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        """Held for moments: never while something starts to wait or to stop."""
+        super().__init__(name)
         self._changed = threading.Condition(self._lock)
         self._viewers: dict[object, float] = {}
-        self._branch: Branch | None = None
-        self._caps: Any = None
         self._pace = Pace()
         self._newest: tuple[int, bytes] = (0, b"")
-        self._is_closed = False
 
     @property
     def is_watched(self) -> bool:
@@ -91,11 +83,8 @@ class JpegFeed:
         viewer, fps = object(), min(max(fps, FPS_RANGE[0]), FPS_RANGE[1])
         with self._lock:
             self._viewers[viewer] = fps
-            failed = self._branch if self._branch is not None and self._branch.has_failed else None
-            if failed is not None:
-                self._branch = None
-        if failed is not None:
-            stop_aside(failed)
+            failed = self._taken_failed()
+        stop_aside(failed)
         try:
             yield self._pictures(fps)
         finally:
@@ -107,29 +96,22 @@ class JpegFeed:
             if self._is_closed or not self.is_due:
                 return
             self._pace.take(time.monotonic(), max(self._viewers.values()))
-            before, branch = self._branch, self._branch_for(caps)
-        if branch is not None:
-            branch.push(buffer, caps)
-        if before is not None and before is not branch:
-            stop_aside(before)
+            branch, before = self._branch_for(caps)
+        feed(branch, before, buffer, caps)
 
     def close(self) -> None:
         """Viewers see the end; frames that still come are left out."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-            branch, self._branch = self._branch, None
-        if branch is not None:
-            branch.finish(STOP_WITHIN_S)
+            branch = self._taken()
+        stop(branch)
 
     def _leave(self, viewer: object) -> None:
         with self._lock:
             del self._viewers[viewer]
-            branch = None if self._viewers else self._branch
-            if branch is not None:
-                self._branch = None
-        if branch is not None:
-            branch.finish(STOP_WITHIN_S)
+            branch = None if self._viewers else self._taken()
+        stop(branch)
 
     def _pictures(self, fps: float) -> Iterator[bytes | None]:
         pace, seen = Pace(), self._newest[0]
@@ -152,12 +134,6 @@ class JpegFeed:
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed, seconds)
 
-    def _branch_for(self, caps: Any) -> Branch | None:
-        """What encodes frames of these caps; a failed one is not replaced before somebody comes anew."""
-        if self._branch is None or not self._caps.is_equal(caps):
-            self._branch, self._caps = self._opened(caps), caps
-        return self._branch
-
     def _opened(self, caps: Any) -> Branch | None:
         launch = f"appsrc name=in ! {scale_launch(caps)} ! jpegenc quality={QUALITY} ! appsink name=out sync=false"
         try:
@@ -174,11 +150,3 @@ class JpegFeed:
 
     def _error(self, error: Any, _debug: str | None) -> OutputError:
         return OutputError(f"pictures of {self._name} for viewers have stopped: {error.message}")
-
-    def _tell(self, error: OutputError) -> None:
-        log.error("%s", error)
-
-
-def stop_aside(branch: Branch) -> None:
-    """Stop what the drawing's thread may not wait for."""
-    threading.Thread(target=branch.finish, args=(STOP_WITHIN_S,), name="viewers-stop", daemon=True).start()

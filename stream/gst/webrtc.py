@@ -24,7 +24,8 @@ from gi.repository import Gst, GstVideo  # noqa: E402
 
 from stream.errors import MissingPartError, OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
-from stream.gst.jpegs import LARGEST_WH, STOP_WITHIN_S, scale_launch, stop_aside  # noqa: E402
+from stream.gst.encoder_on_demand import EncoderOnDemand, feed, stop, stop_aside  # noqa: E402
+from stream.gst.jpegs import LARGEST_WH, scale_launch  # noqa: E402
 from stream.gst.recording import find_encoder, kbps_of  # noqa: E402
 from stream.gst.session import element_exists  # noqa: E402
 
@@ -95,19 +96,16 @@ def without_candidates(offer_sdp: str) -> str:
     return "".join(line for line in lines if not line.startswith("a=candidate"))
 
 
-class PeerFeed:
+class PeerFeed(EncoderOnDemand):
     """``push`` is called by the drawing's thread and returns at once; ``answer`` by any thread."""
 
     def __init__(self, name: str, local_address: str | None) -> None:
         """``local_address``: the only one of this machine that viewers are answered from; None: all of them."""
-        self._name, self._local_address = name, local_address
-        self._lock = threading.Lock()
+        super().__init__(name)
+        self._local_address = local_address
         self._peers: tuple[_Peer, ...] = ()
         """Never changed, only replaced."""
-        self._branch: Branch | None = None
-        self._caps: Any = None
         self._key_asked_s = 0.0
-        self._is_closed = False
 
     @property
     def is_watched(self) -> bool:
@@ -139,19 +137,15 @@ class PeerFeed:
         with self._lock:
             if self._is_closed or not self._peers:
                 return
-            before, branch = self._branch, self._branch_for(caps)
-        if branch is not None:
-            branch.push(buffer, caps)
-        if before is not None and before is not branch:
-            stop_aside(before)
+            branch, before = self._branch_for(caps)
+        feed(branch, before, buffer, caps)
 
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
             peers, self._peers = self._peers, ()
-            branch, self._branch = self._branch, None
-        if branch is not None:
-            branch.finish(STOP_WITHIN_S)
+            branch = self._taken()
+        stop(branch)
         for peer in peers:
             peer.close()
 
@@ -160,26 +154,16 @@ class PeerFeed:
             if self._is_closed:
                 raise OutputError(f"{self._name} is watched no more")
             self._peers = (*self._peers, peer)
-            failed = self._branch if self._branch is not None and self._branch.has_failed else None
-            if failed is not None:  # it is tried anew for whoever comes
-                self._branch = None
-        if failed is not None:
-            stop_aside(failed)
+            failed = self._taken_failed()
+        stop_aside(failed)
         self._want_key()
 
     def _leave(self, peer: _Peer) -> None:
         """Called on one of the peer's own threads, which cannot end themselves."""
         with self._lock:
             self._peers = tuple(other for other in self._peers if other is not peer)
-            branch = None if self._peers else self._branch
-            if branch is not None:
-                self._branch = None
+            branch = None if self._peers else self._taken()
         threading.Thread(target=_shut, args=(peer, branch), name="viewers-stop", daemon=True).start()
-
-    def _branch_for(self, caps: Any) -> Branch | None:
-        if self._branch is None or not self._caps.is_equal(caps):
-            self._branch, self._caps = self._opened(caps), caps
-        return self._branch
 
     def _opened(self, caps: Any) -> Branch | None:
         try:
@@ -208,14 +192,10 @@ class PeerFeed:
     def _error(self, error: Any, _debug: str | None) -> OutputError:
         return OutputError(f"encoding {self._name} for viewers has stopped: {error.message}")
 
-    def _tell(self, error: OutputError) -> None:
-        log.error("%s", error)
-
 
 def _shut(peer: _Peer, branch: Branch | None) -> None:
     peer.close()
-    if branch is not None:
-        branch.finish(STOP_WITHIN_S)
+    stop(branch)
 
 
 class _Peer:
