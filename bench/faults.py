@@ -128,6 +128,14 @@ class Stage:
         """For a fault that nobody mends."""
         time.sleep(self.seconds)
 
+    def last_unseen(self, url: str) -> None:
+        """The same with a camera that never plays: until it was given up once at least."""
+        began_s = time.monotonic()
+        self.add(url)
+        state = self.run.recorder.state
+        _wait_until(lambda: state.get(FAULTY) is StreamState.RECONNECTING, "the faulty camera was not given up")
+        time.sleep(max(0.0, began_s + self.seconds - time.monotonic()))
+
 
 def _wait_until(condition: Callable[[], bool], else_: str) -> None:
     deadline = time.monotonic() + AWAITED_S
@@ -234,22 +242,19 @@ def _through(element: str) -> Fault:
 def _refused(on: Stage) -> Steps:
     port = on.closing.enter_context(refused_port())
     yield
-    on.add(f"rtsp://127.0.0.1:{port}/camera")
-    on.last()
+    on.last_unseen(f"rtsp://127.0.0.1:{port}/camera")
 
 
 def _unauthorized(on: Stage) -> Steps:
     camera = on.camera(login=Login("guard", "secret"))
     yield
-    on.add(camera.url)
-    on.last()
+    on.last_unseen(camera.url)
 
 
 def _not_found(on: Stage) -> Steps:
     camera = on.camera()
     yield
-    on.add(camera.url + "-elsewhere")
-    on.last()
+    on.last_unseen(camera.url + "-elsewhere")
 
 
 def _untrusted(on: Stage) -> Steps:
@@ -258,15 +263,13 @@ def _untrusted(on: Stage) -> Steps:
         raise LeftOutError("openssl is missing: apt install openssl")
     camera = on.camera(certificate=certificate)
     yield
-    on.add(camera.url)
-    on.last()
+    on.last_unseen(camera.url)
 
 
 def _never_answers(on: Stage) -> Steps:
     mute = on.closing.enter_context(Mute())
     yield
-    on.add(f"rtsp://127.0.0.1:{mute.port}/camera")
-    on.last()
+    on.last_unseen(f"rtsp://127.0.0.1:{mute.port}/camera")
 
 
 def _slow_to_answer(on: Stage) -> Steps:
