@@ -52,9 +52,12 @@ class Trouble:
 
     _next: Callable[[], None] | None = None
 
-    def await_run(self, what: Callable[[], None]) -> None:
+    def meet_next(self, what: Callable[[], None]) -> None:
         self._next = what
-        _wait_until(lambda: self._next is None, "the networks did not run")
+
+    @property
+    def was_met(self) -> bool:
+        return self._next is None
 
     def meet(self) -> None:
         """On the thread that runs the network."""
@@ -313,13 +316,15 @@ def _inference_throws(on: Stage) -> Steps:
         raise InferenceError("the benchmark's own: the device was busy")
 
     yield
-    on.trouble.await_run(throw)
+    on.trouble.meet_next(throw)
+    _wait_until(lambda: on.trouble.was_met, "no network ran")
     on.last()
 
 
 def _inference_hangs(on: Stage) -> Steps:
     yield
-    on.trouble.await_run(lambda: time.sleep(HANGS_S))
+    on.trouble.meet_next(lambda: time.sleep(HANGS_S))
+    _wait_until(lambda: on.trouble.was_met, "no network ran")
     time.sleep(HANGS_S)
 
 
