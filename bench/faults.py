@@ -22,12 +22,12 @@ from engines.runtime.ports import Array, Backend
 from engines.runtime.wrapped import WrappedBackend
 from stream.benchmark.trial import Watching
 from stream.config import StreamConfig
-from stream.errors import SourceError
+from stream.errors import MissingPartError, SourceError
 from stream.types import StreamName, StreamState
 
 FAULTY = StreamName("faulty")
 POLL_S = 0.02
-AWAITED_S = 60.0
+AWAITED_S = 30.0
 PLAYS_AGAIN = 15
 """Pictures after which a mended camera counts as playing."""
 AWAY_S = 1.0
@@ -40,10 +40,6 @@ SCRAPER_WORDS = (b"", b"GET /met", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") 
 
 Steps = Iterator[None]
 Fault = Callable[["Stage"], Steps]
-
-
-class LeftOutError(Exception):
-    """A fault that this machine cannot make, and what is missing."""
 
 
 @dataclass
@@ -102,7 +98,10 @@ class Stage:
     closing: ExitStack = field(default_factory=ExitStack)
 
     def camera(self, launch: str | None = None, **options: Any) -> FaultyCamera:
-        return self.closing.enter_context(FaultyCamera(launch or picture("ball"), **options))
+        camera = self.closing.enter_context(FaultyCamera(launch or picture("ball"), **options))
+        if not camera.url:
+            raise SourceError("the faulty camera's process ended at once: measure the row again")
+        return camera
 
     def add(self, url: str, **details: Any) -> None:
         self.run.started.streams.add(StreamConfig(source=url, name=FAULTY, **details))
@@ -144,7 +143,7 @@ def _wait_until(condition: Callable[[], bool], else_: str) -> None:
     deadline = time.monotonic() + AWAITED_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SourceError(f"{else_} within {AWAITED_S:.0f} s: choose other faults with --only")
+            raise SourceError(f"{else_} within {AWAITED_S:.0f} s: measure the row again")
         time.sleep(POLL_S)
 
 
@@ -263,7 +262,7 @@ def _not_found(on: Stage) -> Steps:
 def _untrusted(on: Stage) -> Steps:
     certificate = write_certificate(on.folder)
     if certificate is None:
-        raise LeftOutError("openssl is missing: apt install openssl")
+        raise MissingPartError("openssl is missing: apt install openssl")
     camera = on.camera(certificate=certificate)
     yield
     on.last_unseen(camera.url)
