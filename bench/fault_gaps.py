@@ -5,7 +5,7 @@
 Two 720p25 cameras, served by another process, are watched as ``unmask watch`` does with the shipped model and detector.
 Beside them comes one faulty camera at a time, through the interface that the live page uses: added, broken, mended,
 removed, all in one run. Each row is measured for some seconds before its fault and then until the mended camera plays
-again. A row keeps the rule when no gap is beyond 100 ms; the exit code is 1 when one misses it or could not be measured.
+again. A row keeps the rule when no gap is beyond 100 ms; the exit code is 1 when one misses it or cannot be measured.
 Three things tell a loud machine: the first row, which breaks nothing; how late a process woke that only slept; the
 cores that other programs took.
 """
@@ -139,6 +139,11 @@ def verdict_of(rows: Sequence[Row]) -> str:
     return f"missed by: {', '.join(missed)}" if missed else "every row keeps it"
 
 
+def exit_code(rows: Sequence[Row], left_out: Sequence[tuple[str, str]]) -> int:
+    """0: everything was measured and keeps the rule. Pure."""
+    return 0 if not left_out and all(row.keeps for row in rows) else 1
+
+
 class Gauge:
     """Measures the healthy streams of a run."""
 
@@ -226,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         told = {"rows": [rounded(row) | {"keeps": row.keeps} for row in rows], "left_out": dict(left_out)}
         options.json.write_text(json.dumps({"longest_ms": LONGEST_MS, **told}, indent=1) + "\n")
-    return 0 if not left_out and all(row.keeps for row in rows) else 1
+    return exit_code(rows, left_out)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from tests.stream.sources.video_parts import clip, need_gst
 need_gst()
 
 from bench.bystander import Bystander  # noqa: E402
-from bench.fault_gaps import COLUMNS, Gaps, Row, Span, cells_of, gaps_of, main, table_of, verdict_of  # noqa: E402
+from bench.fault_gaps import COLUMNS, Gaps, Row, Span, cells_of, exit_code, gaps_of, main, table_of, verdict_of  # noqa: E402
 from bench.faults import FAULTS, NOTHING, Trouble  # noqa: E402
 from engines.errors import InferenceError  # noqa: E402
 from tests.fakes import SIZE, backbone_of  # noqa: E402
@@ -57,6 +57,13 @@ def test_the_verdict_names_who_missed_it_unless_the_machine_does() -> None:
     assert verdict_of([kept]) == "every row keeps it"
     assert verdict_of([kept, missed]) == "missed by: refused"
     assert "quieter" in verdict_of([Row(NOTHING, QUIET, LOUD), missed])
+
+
+def test_only_what_was_measured_and_kept_ends_well() -> None:
+    kept, missed = Row(NOTHING, QUIET, QUIET), Row("refused", QUIET, LOUD)
+    assert exit_code([kept], []) == 0
+    assert exit_code([kept, missed], []) == 1
+    assert exit_code([kept], [("untrusted certificate", "openssl is missing")]) == 1
 
 
 def test_a_row_of_the_table_tells_before_and_during() -> None:
@@ -107,8 +114,9 @@ def test_faults_are_measured_for_real_and_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("bench.fault_gaps.CLIPS", tmp_path)
     monkeypatch.setattr("bench.fault_gaps.WARM_UP_S", 0.5)
     report, video = tmp_path / "report.json", clip(tmp_path / "clip.mp4", frames=60)
+    monkeypatch.setattr("bench.faults.write_certificate", lambda _: None)
     only = ["refused", "added and removed", "inference throws"]
-    options = ["--seconds", "1", "--clip", str(video), "--json", str(report), "--only", *only]
+    options = ["--seconds", "1", "--clip", str(video), "--json", str(report), "--only", *only, "untrusted certificate"]
     code = main(options)
     told = json.loads(report.read_text())
     rows = {row["name"]: row for row in told["rows"]}
@@ -116,4 +124,5 @@ def test_faults_are_measured_for_real_and_told(tmp_path: Path, monkeypatch: pyte
     assert rows["refused"]["losses"]["refused"] >= 1
     assert rows[NOTHING]["losses"] == {}
     assert all(row[span]["gaps"]["frames"] > 0 for row in rows.values() for span in ("before", "during"))
-    assert code == (0 if all(row["keeps"] for row in rows.values()) else 1)
+    assert "openssl" in told["left_out"]["untrusted certificate"]
+    assert code == 1
