@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
@@ -106,8 +107,8 @@ COLUMNS = ("fault", "longest gap, ms", "p99, ms", "machine, ms", "others' cores"
 
 
 def table_of(rows: Sequence[Row], left_out: Sequence[tuple[str, str]] = ()) -> Table:
-    """A row for each fault; an arrow leads from before it to during it."""
-    table = Table(*COLUMNS, f"≤ {LONGEST_MS:g} ms")
+    """A row for each fault, to paste into the docs; an arrow leads from before it to during it."""
+    table = Table(*COLUMNS, f"≤ {LONGEST_MS:g} ms", box=MARKDOWN)
     for row in rows:
         table.add_row(*cells_of(row))
     for name, why in left_out:
