@@ -61,6 +61,7 @@ DOORS: dict[str, set[str]] = {
     "engines.store": {"engines.runtime.ports"},
     "engines.ranking": set(),
     "engines.preprocess": {"engines.spec"},
+    "engines.jpeg": set(),
     "engines.postprocess": {"engines.spec", "engines.runtime", "engines.runtime.ports"},
     "engines.runtime.ports": {"engines.errors"},
     "engines.runtime": {
@@ -95,7 +96,14 @@ DOORS: dict[str, set[str]] = {
     "engines.models": {"engines.errors"},
     "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
     "engines.export": TENSORS
-    | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.ranking", "engines.store"},
+    | {
+        "engines.catalog",
+        "engines.checkpoints",
+        "engines.jpeg",
+        "engines.models",
+        "engines.ranking",
+        "engines.store",
+    },
     "engines.importing": TENSORS
     | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
     "engines.training": TENSORS
@@ -103,6 +111,7 @@ DOORS: dict[str, set[str]] = {
         "engines.catalog",
         "engines.checkpoints",
         "engines.export",
+        "engines.jpeg",
         "engines.models",
         "engines.ranking",
         "engines.store",
@@ -132,6 +141,7 @@ DOORS: dict[str, set[str]] = {
     "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
     "stream.evidence": {
         "engines.errors",
+        "engines.jpeg",
         "engines.preprocess",
         "engines.spec",
         "engines.store",
@@ -248,6 +258,7 @@ OWNERS: dict[str, set[str]] = {
     "pycuda": {"engines.cuda", "engines.tensorrt"},
     "cv2": {
         "engines.export",
+        "engines.jpeg",
         "engines.preprocess",
         "engines.training",
         "stream.evidence",
@@ -286,6 +297,7 @@ OWNERS: dict[str, set[str]] = {
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
 QUIET = (
+    "engines.jpeg",
     "engines.models",
     "engines.postprocess",
     "engines.preprocess",

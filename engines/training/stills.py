@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jpeg import rgb_from_picture
 from engines.training.datasets.deepfake_faces import known_parts, split_of
 from engines.training.errors import TrainingError
 from engines.training.scored import Item
@@ -84,7 +84,7 @@ def open_stills(root: Path, items: Iterable[Item]) -> Iterator[Still]:
     """Every item's picture that is there and can be decoded, once; of the others a line is logged each."""
     wanted = {item.name: item for item in items}
     for stem, data in _files(root, wanted):
-        item, rgb = wanted.pop(stem), _decoded(data)
+        item, rgb = wanted.pop(stem), rgb_from_picture(data)
         if rgb is None:
             log.warning("the picture of %s is damaged and left out: copy or download the set again", stem)
         else:
@@ -151,8 +151,3 @@ def _packed(archive: Path, wanted: Mapping[str, Item]) -> Iterator[tuple[str, by
                     yield path.stem, packed.read(name)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
         raise TrainingError(f"{archive} is damaged: copy or download it again") from None
-
-
-def _decoded(data: bytes) -> NDArray[np.uint8] | None:
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)

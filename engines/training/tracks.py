@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jpeg import jpeg_from_rgb
 from engines.spec import WindowSpec
 from engines.training.datasets.items import LabelledItem
 from engines.training.degrade import Rgb
@@ -107,7 +107,8 @@ def write_video(path: Path, tracks: Mapping[int, Sequence[Sample]]) -> None:
         for track_id, samples in sorted(tracks.items()):
             for number, sample in enumerate(samples):
                 picture = f"{track_id:04}/{number:05}.jpg"
-                packed.writestr(picture, _jpeg_from_rgb(sample.rgb))
+                # whole chroma: the video has halved it once already
+                packed.writestr(picture, jpeg_from_rgb(sample.rgb, _QUALITY, whole_chroma=True))
                 about.append((picture, track_id, round(sample.t_s, 3), round(sample.box_px, 1)))
         packed.writestr(_ABOUT, json.dumps([dict(zip(_OF_SAMPLE, values, strict=True)) for values in about]))
     os.replace(partial, path)
@@ -174,10 +175,3 @@ def _track(folder: Path, rows: Sequence[dict[str, str]]) -> FaceTrack:
         tuple(float(row["t_s"]) for row in rows),
         tuple(float(row["box_px"]) for row in rows),
     )
-
-
-def _jpeg_from_rgb(rgb: Rgb) -> bytes:
-    """With whole chroma: the video has halved it once already."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
-    options.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    return bytes(cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), options)[1])
