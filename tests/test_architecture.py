@@ -58,7 +58,8 @@ DOORS: dict[str, set[str]] = {
     "engines": set(),
     "engines.errors": set(),
     "engines.spec": {"engines.errors"},
-    "engines.store": {"engines.runtime.ports"},
+    "engines.store": {"engines.runtime.ports", "engines.whole_file"},
+    "engines.whole_file": set(),
     "engines.ranking": set(),
     "engines.preprocess": {"engines.spec"},
     "engines.jpeg": set(),
@@ -81,7 +82,13 @@ DOORS: dict[str, set[str]] = {
     },
     "engines.compile": TENSORS
     | {"engines.catalog", "engines.compile.request", "engines.engine_choice", "engines.export", "engines.store"},
-    "engines.tensorrt": {"engines.compile.request", "engines.errors", "engines.runtime.ports", "engines.store"},
+    "engines.tensorrt": {
+        "engines.compile.request",
+        "engines.errors",
+        "engines.runtime.ports",
+        "engines.store",
+        "engines.whole_file",
+    },
     "engines.model_store": set(),
     "engines.catalog": {
         "engines.engine_choice",
@@ -94,7 +101,13 @@ DOORS: dict[str, set[str]] = {
     },
     "engines.cuda": TENSORS,
     "engines.models": {"engines.errors"},
-    "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
+    "engines.checkpoints": {
+        "engines.catalog",
+        "engines.errors",
+        "engines.models",
+        "engines.spec",
+        "engines.whole_file",
+    },
     "engines.export": TENSORS
     | {
         "engines.catalog",
@@ -103,6 +116,7 @@ DOORS: dict[str, set[str]] = {
         "engines.models",
         "engines.ranking",
         "engines.store",
+        "engines.whole_file",
     },
     "engines.importing": TENSORS
     | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
@@ -115,6 +129,7 @@ DOORS: dict[str, set[str]] = {
         "engines.models",
         "engines.ranking",
         "engines.store",
+        "engines.whole_file",
     },
     # values and seams
     "stream": set(),
@@ -138,13 +153,14 @@ DOORS: dict[str, set[str]] = {
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
-    "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
+    "stream.alerts": VALUES | {"engines.whole_file", "stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
     "stream.evidence": {
         "engines.errors",
         "engines.jpeg",
         "engines.preprocess",
         "engines.spec",
         "engines.store",
+        "engines.whole_file",
         "stream.alerts.alert",
         "stream.gst",
         "stream.overlay",

@@ -7,8 +7,8 @@ where it stopped. ``unmask extract`` writes the store; training reads it.
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from engines.training.datasets.items import LabelledItem
 from engines.training.degrade import Rgb
 from engines.training.errors import TrainingError
 from engines.training.faces import rgb_from_jpeg
+from engines.whole_file import replacing, write_whole
 
 INDEX = "index.csv"
 VIDEOS = "videos"
@@ -102,8 +103,8 @@ class FaceTrack:
 def write_video(path: Path, tracks: Mapping[int, Sequence[Sample]]) -> None:
     """The zip of one video; it appears in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, about = path.with_suffix(".part"), []
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as packed:
+    about = []
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
         for track_id, samples in sorted(tracks.items()):
             for number, sample in enumerate(samples):
                 picture = f"{track_id:04}/{number:05}.jpg"
@@ -111,7 +112,6 @@ def write_video(path: Path, tracks: Mapping[int, Sequence[Sample]]) -> None:
                 packed.writestr(picture, jpeg_from_rgb(sample.rgb, _QUALITY, whole_chroma=True))
                 about.append((picture, track_id, round(sample.t_s, 3), round(sample.box_px, 1)))
         packed.writestr(_ABOUT, json.dumps([dict(zip(_OF_SAMPLE, values, strict=True)) for values in about]))
-    os.replace(partial, path)
 
 
 def index_rows(path: Path, item: LabelledItem) -> list[dict[str, str]]:
@@ -132,12 +132,11 @@ def index_rows(path: Path, item: LabelledItem) -> list[dict[str, str]]:
 
 def write_index(folder: Path, rows: Iterable[dict[str, str]]) -> None:
     """``index.csv``, in one step."""
-    partial = folder / f"{INDEX}.part"
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, folder / INDEX)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, FIELDS)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / INDEX, table.getvalue().encode())
 
 
 def read_tracks(folder: Path) -> list[FaceTrack]:
