@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engines.jpeg import rgb_from_picture
 from engines.training.datasets import splits
-from engines.training.datasets.deepfake_faces import FOLDER, read_table
+from engines.training.datasets.deepfake_faces import FOLDER, TABLE, read_table
 from engines.training.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def read_faces(root: Path, *, force_leaky_split: bool = False) -> list[Face]:
     rows = read_table(root)
     faces = [Face(row.name, row.source, row.is_fake, row.split) for row in rows if row.split is not None]
     if rows and not faces:
-        raise TrainingError(f"no splits in {root / 'metadata.csv'}: put parts.csv.gz beside it, or add a split column")
+        raise TrainingError(f"no splits in {root / TABLE}: put parts.csv.gz beside it, or add a split column")
     refuse_leaks(faces, force=force_leaky_split)
     return faces
 
