@@ -58,9 +58,11 @@ DOORS: dict[str, set[str]] = {
     "engines": set(),
     "engines.errors": set(),
     "engines.spec": {"engines.errors"},
-    "engines.store": {"engines.runtime.ports"},
+    "engines.store": {"engines.runtime.ports", "engines.whole_file"},
+    "engines.whole_file": set(),
     "engines.ranking": set(),
     "engines.preprocess": {"engines.spec"},
+    "engines.jpeg": set(),
     "engines.postprocess": {"engines.spec", "engines.runtime", "engines.runtime.ports"},
     "engines.runtime.ports": {"engines.errors"},
     "engines.runtime": {
@@ -80,7 +82,13 @@ DOORS: dict[str, set[str]] = {
     },
     "engines.compile": TENSORS
     | {"engines.catalog", "engines.compile.request", "engines.engine_choice", "engines.export", "engines.store"},
-    "engines.tensorrt": {"engines.compile.request", "engines.errors", "engines.runtime.ports", "engines.store"},
+    "engines.tensorrt": {
+        "engines.compile.request",
+        "engines.errors",
+        "engines.runtime.ports",
+        "engines.store",
+        "engines.whole_file",
+    },
     "engines.model_store": set(),
     "engines.catalog": {
         "engines.engine_choice",
@@ -93,9 +101,23 @@ DOORS: dict[str, set[str]] = {
     },
     "engines.cuda": TENSORS,
     "engines.models": {"engines.errors"},
-    "engines.checkpoints": {"engines.catalog", "engines.errors", "engines.models", "engines.spec"},
+    "engines.checkpoints": {
+        "engines.catalog",
+        "engines.errors",
+        "engines.models",
+        "engines.spec",
+        "engines.whole_file",
+    },
     "engines.export": TENSORS
-    | {"engines.catalog", "engines.checkpoints", "engines.models", "engines.ranking", "engines.store"},
+    | {
+        "engines.catalog",
+        "engines.checkpoints",
+        "engines.jpeg",
+        "engines.models",
+        "engines.ranking",
+        "engines.store",
+        "engines.whole_file",
+    },
     "engines.importing": TENSORS
     | {"engines.catalog", "engines.checkpoints", "engines.export", "engines.model_store", "engines.models"},
     "engines.training": TENSORS
@@ -103,9 +125,11 @@ DOORS: dict[str, set[str]] = {
         "engines.catalog",
         "engines.checkpoints",
         "engines.export",
+        "engines.jpeg",
         "engines.models",
         "engines.ranking",
         "engines.store",
+        "engines.whole_file",
     },
     # values and seams
     "stream": set(),
@@ -129,12 +153,14 @@ DOORS: dict[str, set[str]] = {
     "stream.gst": {"engines.preprocess", "stream.observers", "stream.overlay", "stream.sources.uri"} | VALUES,
     "stream.sources": {"engines.preprocess", "stream.gst", "stream.sources.uri"} | VALUES,
     "stream.alerts.alert": {"stream.types"},
-    "stream.alerts": VALUES | {"stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
+    "stream.alerts": VALUES | {"engines.whole_file", "stream.alerts.alert", "stream.config_alerts", "stream.evidence"},
     "stream.evidence": {
         "engines.errors",
+        "engines.jpeg",
         "engines.preprocess",
         "engines.spec",
         "engines.store",
+        "engines.whole_file",
         "stream.alerts.alert",
         "stream.gst",
         "stream.overlay",
@@ -248,6 +274,7 @@ OWNERS: dict[str, set[str]] = {
     "pycuda": {"engines.cuda", "engines.tensorrt"},
     "cv2": {
         "engines.export",
+        "engines.jpeg",
         "engines.preprocess",
         "engines.training",
         "stream.evidence",
@@ -286,6 +313,7 @@ OWNERS: dict[str, set[str]] = {
 """Who may import what is not ours; benches, which measure rooms from outside, may import anything."""
 
 QUIET = (
+    "engines.jpeg",
     "engines.models",
     "engines.postprocess",
     "engines.preprocess",

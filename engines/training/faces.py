@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jpeg import rgb_from_picture
 from engines.training.datasets import splits
-from engines.training.datasets.deepfake_faces import FOLDER, read_table
+from engines.training.datasets.deepfake_faces import FOLDER, TABLE, read_table
 from engines.training.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def read_faces(root: Path, *, force_leaky_split: bool = False) -> list[Face]:
     rows = read_table(root)
     faces = [Face(row.name, row.source, row.is_fake, row.split) for row in rows if row.split is not None]
     if rows and not faces:
-        raise TrainingError(f"no splits in {root / 'metadata.csv'}: put parts.csv.gz beside it, or add a split column")
+        raise TrainingError(f"no splits in {root / TABLE}: put parts.csv.gz beside it, or add a split column")
     refuse_leaks(faces, force=force_leaky_split)
     return faces
 
@@ -95,10 +95,10 @@ def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) ->
 
 def rgb_from_jpeg(data: bytes) -> Rgb:
     """Decode to (H, W, 3). Raises TrainingError for a damaged picture."""
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if bgr is None:
+    rgb = rgb_from_picture(data)
+    if rgb is None:
         raise TrainingError("a picture cannot be decoded: unpack the data set again")
-    return np.ascontiguousarray(bgr[..., ::-1])
+    return rgb
 
 
 def _fingerprint(root: Path, wanted: set[str]) -> str:
