@@ -19,8 +19,8 @@ from tests.stream.sources.video_parts import Footprint, need_gst, wait_until
 need_gst()
 
 from bench.faulty_camera import X264, FaultyCamera, Login, picture, raw  # noqa: E402
+from bench.peers import Mute, Relay, refused_port, write_certificate  # noqa: E402
 from stream.types import StreamState  # noqa: E402
-from tests.stream.faults.relay import Mute, Relay, refused_port  # noqa: E402
 from tests.stream.faults.rig import (  # noqa: E402
     BACK_WITHIN_S,
     BESIDE,
@@ -33,7 +33,6 @@ from tests.stream.faults.rig import (  # noqa: E402
     check_beside_went_on,
     check_no_window_spans,
     watching,
-    write_certificate,
 )
 
 AVC = (
