@@ -236,6 +236,7 @@ COMPOSERS = [
     "stream.vouching",
     "stream.web",
     "stream.config_check",
+    "stream.lookout",
     "stream.app",
     "stream.demo",
     "stream.doctor",

@@ -13,7 +13,8 @@ from stream.commands.signals import reading_again_on_hangup, stopping_on_signals
 from stream.commands.terminal import complain
 
 if TYPE_CHECKING:
-    from stream.app import Playing, Started
+    from stream.app import Started
+    from stream.lookout import Playing
 
 SOURCES = """sources:
   webcam  webcam:1  /dev/video0         a camera on this machine
