@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -42,9 +43,12 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """What the folder lists is on the disk. Raises OSError."""
+    """What the folder lists is on the disk, where its file system has a way to say so. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # fsync(2): this kind of file does not support it; some shares' folders
+            raise
     finally:
         os.close(descriptor)

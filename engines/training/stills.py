@@ -8,18 +8,16 @@ and never held all at once.
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.jpeg import rgb_from_picture
-from engines.training.datasets.deepfake_faces import FOLDER, TABLE, Row, read_table
+from engines.training.datasets.deepfake_faces import TABLE, Row, picture_bytes, read_table
 from engines.training.errors import TrainingError
 from engines.training.scored import Item
 
@@ -27,7 +25,6 @@ T = TypeVar("T")
 
 ALL = "all"
 """Names every row, whatever its split."""
-PICTURES = (".jpg", ".jpeg", ".png")
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +77,8 @@ def sample(items: tuple[T, ...], limit: int, seed: int = 0) -> tuple[T, ...]:
 def open_stills(root: Path, items: Iterable[Item]) -> Iterator[Still]:
     """Every item's picture that is there and can be decoded, once; of the others a line is logged each."""
     wanted = {item.name: item for item in items}
-    for stem, data in _files(root, wanted):
-        item, rgb = wanted.pop(stem), rgb_from_picture(data)
+    for stem, data in picture_bytes(root, wanted):
+        item, rgb = wanted[stem], rgb_from_picture(data)
         if rgb is None:
             log.warning("the picture of %s is damaged and left out: copy or download the set again", stem)
         else:
@@ -90,23 +87,3 @@ def open_stills(root: Path, items: Iterable[Item]) -> Iterator[Still]:
 
 def _item(row: Row) -> Item:
     return Item(row.name, row.is_fake, row.source, row.video, row.manipulation)
-
-
-def _files(root: Path, wanted: Mapping[str, Item]) -> Iterator[tuple[str, bytes]]:
-    """(stem, content) of the pictures whose stem is a key of ``wanted`` when its turn comes."""
-    for path in sorted((root / FOLDER).glob("*")):
-        if path.suffix.lower() in PICTURES and path.stem in wanted:
-            yield path.stem, path.read_bytes()
-    for archive in sorted(root.glob("*.zip")):
-        yield from _packed(archive, wanted)
-
-
-def _packed(archive: Path, wanted: Mapping[str, Item]) -> Iterator[tuple[str, bytes]]:
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            for name in packed.namelist():
-                path = PurePosixPath(name)
-                if path.suffix.lower() in PICTURES and path.stem in wanted:
-                    yield path.stem, packed.read(name)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
-        raise TrainingError(f"{archive} is damaged: copy or download it again") from None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,20 @@ def test_it_is_on_the_disk_before_it_has_its_name_and_so_is_the_name(
     monkeypatch.setattr(os, "fsync", told)
     write_whole(path, b"new")
     assert synced == [(False, 3), (True, 0)]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_share_whose_folders_cannot_be_synced_is_no_failure_but_a_bad_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuses(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuses)
+    with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match=os.strerror(number)):
+        write_whole(tmp_path / "state", b"new")
+    assert (tmp_path / "state").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o666, 0o644), (PRIVATE, 0o600)])

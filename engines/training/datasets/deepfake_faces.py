@@ -11,11 +11,20 @@ import csv
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 
-from engines.training.datasets.items import LabelledItem, Listing, dfdc_split, label_is_fake, listing_of
+from engines.training.datasets.items import (
+    PICTURES,
+    LabelledItem,
+    Listing,
+    dfdc_split,
+    files_in,
+    label_is_fake,
+    listing_of,
+)
 from engines.training.errors import TrainingError
 
 TABLE = "metadata.csv"
@@ -38,12 +47,23 @@ class Row:
     """How it was forged, where the table tells; empty for a real."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a picture lies."""
+
+    name: str
+    """Of its video."""
+    path: Path
+    """Of the file, or of the zip that holds it."""
+    member: str | None
+    """Its name inside the zip."""
+
+
 def read(root: Path) -> Listing:
     """Every picture that the table knows. Raises TrainingError."""
     rows = {row.name: row for row in read_table(root)}
-    items = [_item(rows[name], path, member) for name, path, member in _pictures(root) if name in rows]
-    missing = len(rows) - len({item.name for item in items})
-    return listing_of(items, root, f"{FOLDER}/ or {FOLDER}*.zip", missing)
+    items = [_item(rows[place.name], place) for place in _pictures(root) if place.name in rows]
+    return listing_of(items, root, f"{FOLDER}/ or zips that hold it", len(rows) - len(items))
 
 
 def read_table(root: Path, *, needs_sources: bool = True) -> list[Row]:
@@ -108,19 +128,52 @@ def _known_parts(root: Path) -> dict[str, int]:
         raise TrainingError(f"{path} cannot be read ({error}): mend or remove it") from None
 
 
-def _pictures(root: Path) -> Iterator[tuple[str, Path, str | None]]:
-    """(video name, file or zip, name in the zip)."""
-    for path in sorted((root / FOLDER).glob("*.jpg")):
-        yield path.stem, path, None
-    for archive in sorted(root.glob(f"{FOLDER}*.zip")):
+def picture_bytes(root: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+    """(video name, content) of each wanted picture that is there, once. Raises TrainingError."""
+    found = (place for place in _pictures(root) if place.name in wanted)
+    for path, places in groupby(found, lambda place: place.path):
+        try:
+            yield from _contents(path, places)
+        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            raise TrainingError(f"{path} is damaged ({error}): fetch it again") from None
+
+
+def zips(root: Path) -> list[Path]:
+    """Those that may hold pictures."""
+    return sorted(root.glob("*.zip"))
+
+
+def _contents(path: Path, places: Iterable[_Place]) -> Iterator[tuple[str, bytes]]:
+    """A zip is opened once for all that lie in it."""
+    if path.suffix != ".zip":
+        yield from ((place.name, path.read_bytes()) for place in places)
+        return
+    with zipfile.ZipFile(path) as packed:
+        yield from ((place.name, packed.read(str(place.member))) for place in places)
+
+
+def _pictures(root: Path) -> Iterator[_Place]:
+    """Each once: one that is unpacked before one that is not."""
+    seen = set[str]()
+    for place in _places(root):
+        if place.name not in seen:
+            seen.add(place.name)
+            yield place
+
+
+def _places(root: Path) -> Iterator[_Place]:
+    yield from (_Place(path.stem, path, None) for path in files_in(root / FOLDER, PICTURES))
+    for archive in zips(root):
         try:
             with zipfile.ZipFile(archive) as packed:
-                names = [name for name in packed.namelist() if name.endswith(".jpg")]
+                names = [(PurePosixPath(name), name) for name in packed.namelist()]
         except (OSError, zipfile.BadZipFile) as error:
-            raise TrainingError(f"{archive} cannot be read ({error}): fetch it again") from None
-        yield from ((Path(name).stem, archive, name) for name in names)
+            raise TrainingError(f"{archive} is damaged ({error}): fetch it again") from None
+        yield from (_Place(path.stem, archive, name) for path, name in names if path.suffix.lower() in PICTURES)
 
 
-def _item(row: Row, path: Path, member: str | None) -> LabelledItem:
-    manipulation = "dfdc" if row.is_fake else "real"
-    return LabelledItem(path, "image", int(row.is_fake), row.source, row.split, manipulation, row.name, None, member)
+def _item(row: Row, place: _Place) -> LabelledItem:
+    kind = "dfdc" if row.is_fake else "real"
+    return LabelledItem(
+        place.path, "image", int(row.is_fake), row.source, row.split, kind, row.name, None, place.member
+    )

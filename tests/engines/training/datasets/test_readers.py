@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engines.training.datasets.deepfake_faces import read_table
+from engines.training.datasets.deepfake_faces import picture_bytes, read_table
 from engines.training.datasets.items import LabelledItem
 from engines.training.datasets.table import READERS, read_dataset
 from engines.training.errors import TrainingError
@@ -101,6 +102,22 @@ def test_a_line_that_is_cut_short_is_no_line(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("videoname,label,original,split\na.mp4,REAL,,train\nb.mp4\n")
     with pytest.raises(TrainingError, match=r"metadata\.csv: a label is None"):
         read_table(tmp_path)
+
+
+def test_a_picture_that_lies_unpacked_beside_its_zip_is_one_item(tmp_path: Path) -> None:
+    for zipped in (True, False):
+        write_set(tmp_path, rows_of(1, "train", "a"), zipped=zipped)
+    listing = read_dataset("deepfake-faces", tmp_path)
+    assert [(item.name, item.member) for item in listing.items] == [("a0f0", None), ("a0f1", None), ("a0r", None)]
+
+
+def test_a_picture_is_found_however_its_zip_spells_its_name(tmp_path: Path) -> None:
+    root = write_set(tmp_path, rows_of(1, "train", "a"), zipped=False)
+    (root / "faces_224" / "a0r.jpg").unlink()
+    with zipfile.ZipFile(root / "more.zip", "w") as packed:
+        packed.writestr("./faces//a0r.JPG", b"picture")
+    assert dict(picture_bytes(root, {"a0r"})) == {"a0r": b"picture"}
+    assert by_name("deepfake-faces", root)["a0r"].read_bytes() == b"picture"
 
 
 def test_rows_without_a_picture_are_counted(tmp_path: Path) -> None:
