@@ -22,12 +22,12 @@ from engines.runtime.ports import Array, Backend
 from engines.runtime.wrapped import WrappedBackend
 from stream.benchmark.trial import Watching
 from stream.config import StreamConfig
-from stream.errors import SourceError
+from stream.errors import MissingPartError, SourceError
 from stream.types import StreamName, StreamState
 
 FAULTY = StreamName("faulty")
 POLL_S = 0.02
-AWAITED_S = 60.0
+AWAITED_S = 30.0
 PLAYS_AGAIN = 15
 """Pictures after which a mended camera counts as playing."""
 AWAY_S = 1.0
@@ -42,19 +42,18 @@ Steps = Iterator[None]
 Fault = Callable[["Stage"], Steps]
 
 
-class LeftOutError(Exception):
-    """A fault that this machine cannot make, and what is missing."""
-
-
 @dataclass
 class Trouble:
     """What the next run of a network meets, once."""
 
     _next: Callable[[], None] | None = None
 
-    def await_run(self, what: Callable[[], None]) -> None:
+    def meet_next(self, what: Callable[[], None]) -> None:
         self._next = what
-        _wait_until(lambda: self._next is None, "the networks did not run")
+
+    @property
+    def was_met(self) -> bool:
+        return self._next is None
 
     def meet(self) -> None:
         """On the thread that runs the network."""
@@ -99,7 +98,10 @@ class Stage:
     closing: ExitStack = field(default_factory=ExitStack)
 
     def camera(self, launch: str | None = None, **options: Any) -> FaultyCamera:
-        return self.closing.enter_context(FaultyCamera(launch or picture("ball"), **options))
+        camera = self.closing.enter_context(FaultyCamera(launch or picture("ball"), **options))
+        if not camera.url:
+            raise SourceError("the faulty camera's process ended at once: measure the row again")
+        return camera
 
     def add(self, url: str, **details: Any) -> None:
         self.run.started.streams.add(StreamConfig(source=url, name=FAULTY, **details))
@@ -141,7 +143,7 @@ def _wait_until(condition: Callable[[], bool], else_: str) -> None:
     deadline = time.monotonic() + AWAITED_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SourceError(f"{else_} within {AWAITED_S:.0f} s: choose other faults with --only")
+            raise SourceError(f"{else_} within {AWAITED_S:.0f} s: measure the row again")
         time.sleep(POLL_S)
 
 
@@ -260,7 +262,7 @@ def _not_found(on: Stage) -> Steps:
 def _untrusted(on: Stage) -> Steps:
     certificate = write_certificate(on.folder)
     if certificate is None:
-        raise LeftOutError("openssl is missing: apt install openssl")
+        raise MissingPartError("openssl is missing: apt install openssl")
     camera = on.camera(certificate=certificate)
     yield
     on.last_unseen(camera.url)
@@ -300,10 +302,10 @@ def _scores_full(on: Stage) -> Steps:
 
 
 def _deaf_scrapers(on: Stage) -> Steps:
-    address = urlsplit(on.run.started.metrics_url or "")
+    port = urlsplit(on.run.started.metrics_url or "").port or 0
     yield
     for words in SCRAPER_WORDS:
-        scraper = on.closing.enter_context(socket.create_connection((address.hostname, address.port)))
+        scraper = on.closing.enter_context(socket.create_connection(("127.0.0.1", port)))
         scraper.sendall(words)
     on.last()
 
@@ -313,13 +315,15 @@ def _inference_throws(on: Stage) -> Steps:
         raise InferenceError("the benchmark's own: the device was busy")
 
     yield
-    on.trouble.await_run(throw)
+    on.trouble.meet_next(throw)
+    _wait_until(lambda: on.trouble.was_met, "no network ran")
     on.last()
 
 
 def _inference_hangs(on: Stage) -> Steps:
     yield
-    on.trouble.await_run(lambda: time.sleep(HANGS_S))
+    on.trouble.meet_next(lambda: time.sleep(HANGS_S))
+    _wait_until(lambda: on.trouble.was_met, "no network ran")
     time.sleep(HANGS_S)
 
 
