@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,25 @@ import stream.gst  # noqa: F401  # before any test imports gi by itself: see the
 from engines.cuda import host
 from engines.cuda.host import HostKernels
 from engines.model_store import VARIABLE
+
+HERE = Path(__file__).parent
+LONGEST = (
+    "test_build_every_row.py",
+    "engines/training/test_every_row.py",
+    "stream/test_watch_process.py",
+    "stream/web/test_page.py",
+    "stream/alerts/test_watching.py",
+    "engines/training/test_run.py",
+    "stream/demo/test_run.py",
+    "bench/test_soak.py",
+)
+"""Files that take longest, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: begun last, one would keep one process busy while the others have ended."""
+    rank = {HERE / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)

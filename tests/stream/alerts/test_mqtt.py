@@ -176,11 +176,13 @@ def test_a_sender_that_says_goodbye_is_offline_and_one_that_dies_too(port: int) 
         with sender_at(port, "four") as sender:
             sender.refresh([])
             listener.wait_for("four/status", 3)
-            assert sender._client is not None
-            connection = sender._client.socket()
+            client = sender._client
+            assert client is not None
+            connection = client.socket()
             assert connection is not None
             connection.shutdown(2)  # no goodbye: the last will speaks
             assert listener.wait_for("four/status", 4)[3] == "offline"
+            wait_until(lambda: not client.is_connected(), "the sender's own word of it")
             sender.refresh([])
             assert listener.wait_for("four/status", 5)[4] == "online"
 

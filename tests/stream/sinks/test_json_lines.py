@@ -195,10 +195,11 @@ def test_a_pipe_can_take_the_scores() -> None:
 
 
 ENDLESS_SCORES = """
-import sys
+import signal, sys
 from pathlib import Path
 from stream.sinks.json_lines import JsonLinesSink
 from tests.stream.overlay.scenes import face_of, scene_of
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have told them not to hear it
 sink = JsonLinesSink(Path(sys.argv[1]))
 print("writing", flush=True)
 for scored in range(10**9):
@@ -211,10 +212,13 @@ def test_a_killed_process_leaves_whole_lines(tmp_path: Path, end: signal.Signals
     path = tmp_path / "scores.jsonl"
     command = [sys.executable, "-c", ENDLESS_SCORES, str(path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    process.stdout.readline()
-    while path.stat().st_size < 20_000:
-        assert process.poll() is None
-    process.send_signal(end)
-    process.wait(30)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while path.stat().st_size < 20_000:
+            assert process.poll() is None
+        process.send_signal(end)
+        process.wait(30)
+    finally:
+        process.kill()
     assert len(lines_of(path)) > 50

@@ -40,6 +40,8 @@ from tests.stream.web.site import alert_of, open_site, scene_of  # noqa: E402
 
 GONE = "404"
 """A picture that was asked for while its stream was removed."""
+AWAY = "503"
+"""A picture that was asked for while its stream began anew with other settings; the page asks again."""
 WITHOUT_WEBRTC = "delete window.RTCPeerConnection"
 PICTURE = """() => {
   const shown = [...document.querySelectorAll('.screen video, .screen img')].find((one) => !one.hidden);
@@ -176,7 +178,7 @@ def test_a_timeline_is_zoomed_by_dragging_and_shown_whole_again(browser: Any, ru
 
 def test_a_stream_is_added_changed_and_removed(browser: Any, run: Run) -> None:
     source = run.watching.now["lobby"].source
-    with visiting(browser, run.url, allowed=("422", GONE)) as page:
+    with visiting(browser, run.url, allowed=("422", GONE, AWAY)) as page:
         page.click("text=Add a stream")
         page.fill("[name=source]", "file:///etc/passwd")
         page.keyboard.press("Enter")
