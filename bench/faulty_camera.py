@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 PATH = "/camera"
 X264 = "x264enc key-int-max=10 tune=zerolatency speed-preset=ultrafast threads=1 bitrate=500"
 H264_PAY = "h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
+LOSSY_PAY = "h264parse ! rtph264pay mtu=300 pt=96 config-interval=-1 ! netsim name=pay0 drop-probability=0.2"
+"""As ``H264_PAY``, and a fifth of the packets never arrive."""
 PASSWORD_VARIABLE = "FAULTY_CAMERA_PASSWORD"
 
 

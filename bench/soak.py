@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.faulty_camera import FaultyCamera, picture
+from bench.faulty_camera import LOSSY_PAY, FaultyCamera, picture
 from bench.live import FixedFace, free_parts
 from engines.runtime.ports import Array
 from stream.app import watch
@@ -171,6 +171,12 @@ def _other_codec(camera: FaultyCamera, chance: random.Random, stop: threading.Ev
     camera.launch(picture("ball"))
 
 
+def _lose_packets(camera: FaultyCamera, chance: random.Random, stop: threading.Event) -> None:
+    camera.launch(picture("ball", pay=LOSSY_PAY))
+    stop.wait(chance.uniform(2.0, 4.0))
+    camera.launch(picture("ball"))
+
+
 FAULTS: dict[str, Fault] = {
     "killed": _kill,
     "frozen": _freeze,
@@ -179,6 +185,7 @@ FAULTS: dict[str, Fault] = {
     "time shifted": _shift,
     "flapping": _flap,
     "other codec": _other_codec,
+    "lost packets": _lose_packets,
 }
 
 

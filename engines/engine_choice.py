@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 AUTO = "auto"
 TRAVELS = ("tensorrt", "tensorrt-rtx")
 """Runtimes whose engines may be built for other machines than the one that builds."""
+WORTH = 1.1
+"""How many times as fast an engine of another runtime must be as the one that always runs, to be taken before it: what
+differs by less in a loop of its own may be the slower one beside everything else, and costs memory besides."""
 READS_GRAPHS = ("openvino-cpu", "onnxruntime-cuda", "onnxruntime-cpu")
 """Runtimes that also run a graph that nobody built an engine of."""
 
@@ -83,6 +86,7 @@ def open_fastest(graph: Graph, *, backend: str = AUTO, threads: int = 0, root: P
 def engines_here(graph: Graph, root: Path = BUILT, backend: str = AUTO) -> list[tuple[Path, Manifest]]:
     """Whole engines of the graph that fit this machine, the fastest first; what does not fit is logged.
 
+    Of those that are about as fast, what always runs comes first: see ``WORTH``.
     Times of another machine say little here: what was built elsewhere comes after what its runtime has built here.
     """
     found = [
@@ -94,7 +98,9 @@ def engines_here(graph: Graph, root: Path = BUILT, backend: str = AUTO) -> list[
     built_here = {manifest.key.runtime for folder, manifest in found if folder not in from_elsewhere}
 
     def order(entry: tuple[Path, Manifest]) -> tuple[bool, float]:
-        return entry[0] in from_elsewhere and entry[1].key.runtime in built_here, entry[1].item_ms
+        folder, manifest = entry
+        name = manifest.key.runtime
+        return folder in from_elsewhere and name in built_here, manifest.item_ms * (1.0 if name == ALWAYS else WORTH)
 
     return sorted(found, key=order)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from engines.runtime.ports import TensorSpec
+from engines.whole_file import write_whole
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -160,9 +160,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Last of all, by rename: an engine without a manifest is never picked up."""
-    partial = folder / f"{MANIFEST_FILE}.partial"
-    partial.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-    os.replace(partial, folder / MANIFEST_FILE)
+    write_whole(folder / MANIFEST_FILE, json.dumps(asdict(manifest), indent=2).encode() + b"\n")
 
 
 def sha256_of(path: Path) -> str:

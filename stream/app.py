@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -23,7 +23,8 @@ from stream.gst.live_view import LiveView, answering_address
 from stream.gst.output import OutputTargets
 from stream.gst.recording import find_window_sink
 from stream.jetson_stats import BoardSampler, open_board_reader
-from stream.live_streams import LiveStreams, Shared, StreamStatus, check_request, restream_of, style_of
+from stream.live_streams import LiveStreams, Shared, check_request, restream_of, style_of
+from stream.lookout import Lookout, Playing
 from stream.metrics import Metrics
 from stream.observers import FanOut, StreamFacts
 from stream.parts import Parts, build_analyzer, hot_start, open_parts
@@ -32,12 +33,12 @@ from stream.reload import Reload
 from stream.runner import Runner
 from stream.service_notify import ServiceNotify
 from stream.sinks.json_lines import JsonLinesSink
-from stream.types import BoardReading, StreamName, StreamState
+from stream.types import BoardReading
 from stream.vouching import OpenCanary, open_canary, open_log
 from stream.wall.open import OpenWall, open_wall
 from stream.web.ports import Readiness
 from stream.web.scenes import SceneHub
-from stream.web.services import WebServices, engine_facts, tell_streams
+from stream.web.services import WebServices, engine_facts
 
 if TYPE_CHECKING:
     from stream.web.open import OpenWeb
@@ -66,15 +67,6 @@ class Started:
     """What keeps evidence of alerts; None when nothing is kept."""
     page_url: str | None = None
     """Of the live page."""
-
-
-@dataclass(frozen=True)
-class Playing:
-    """Told once for each stream, when it has played for a moment: what really runs, by GStreamer's names."""
-
-    stream: StreamName
-    decoder: str
-    encoder: str | None
 
 
 @dataclass(frozen=True)
@@ -151,7 +143,6 @@ class _Run:
         self._canary = self._open_canary()
         self._sinks = self._all_sinks(sinks)
         self._metrics_url = self._serve_metrics()
-        self._told: set[StreamName] = set()
         self._lost: list[OutputError] = []
         self._runner = self._new_runner()
         self._view = self._open_view()
@@ -167,6 +158,7 @@ class _Run:
         return Started(self._metrics_url, served, model, self._log.where, self._streams, self._keeper, page)
 
     def start(self) -> None:
+        self._spare_the_collector()
         self._closing.callback(self._close_streams)  # last in, first closed: sources, then outputs, then sinks
         self._streams.start()
         self._alerts.start(lambda: {stream.name: stream.state for stream in self._streams.list()})
@@ -179,6 +171,15 @@ class _Run:
         if self._config.display == "auto" and not self._has_window:
             log.warning("no display here: watching without a window")  # last: an error before it is one line
 
+    def _spare_the_collector(self) -> None:
+        """What was opened stays to the end, so no collection need look at it while video runs.
+
+        A full one holds every thread up, 40-50 ms for what an idle watch has loaded, more beside other programs.
+        """
+        gc.collect()
+        gc.freeze()
+        self._closing.callback(gc.unfreeze)
+
     def wait(
         self,
         stop: threading.Event,
@@ -187,26 +188,17 @@ class _Run:
         reload: Reload | None,
     ) -> None:
         """Until the first of: all streams over, ``stop``, the duration."""
+        lookout = Lookout(self._readiness, on_playing, service)
         service.ready()
         deadline = math.inf if self._config.duration_s is None else time.monotonic() + self._config.duration_s
         while not (stop.is_set() or self._runner.finished.wait(POLL_S) or time.monotonic() >= deadline):
-            streams = self._streams.list()
-            self._tell_playing(streams, on_playing)
-            tell_streams(self._readiness, streams)
-            service.status(_status([stream.state for stream in streams]))
+            lookout.look(self._streams.list())
             service.alive(self._runner.rounds)
             if reload is not None:
                 reload.poll(self._config, self._streams)
         service.stopping()
         self._runner.stop()
         self._runner.join()
-
-    def _tell_playing(self, streams: Sequence[StreamStatus], on_playing: Callable[[Playing], None]) -> None:
-        """Once for each, as soon as a rate is known: then it has played for a moment."""
-        for stream in streams:
-            if stream.fps and stream.name not in self._told and stream.decoder is not None:
-                on_playing(Playing(stream.name, stream.decoder, stream.encoder))
-        self._told = {stream.name for stream in streams if stream.fps or stream.name in self._told}
 
     def result(self) -> WatchResult:
         """Once everything is closed: what finishing a file tells counts too."""
@@ -368,13 +360,6 @@ class _Run:
     def _close_streams(self) -> None:
         self._runner.stop()
         self._streams.close()
-
-
-def _status(states: Sequence[StreamState]) -> str:
-    """Such as ``3 streams: 2 playing, 1 reconnecting``."""
-    counts = Counter(state.value for state in states)
-    told = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    return f"{len(states)} stream{'s' if len(states) != 1 else ''}: {told}"
 
 
 def _has_window(wanted: Display) -> bool:

@@ -111,7 +111,7 @@ class Metrics:
 
     def _series_of(self, stream: str) -> Iterator[tuple[Counter | Gauge, tuple[str, ...]]]:
         """(metric, labels) of every series that a stream has."""
-        for plain in (self._last_frame, self._source_fps, self._faces, self._sampling, self._frames):
+        for plain in (self._last_frame, self._source_fps, self._faces, self._sampling, self._frames, self._damaged):
             yield plain, (stream,)
         yield from ((self._state, (stream, state.value)) for state in StreamState)
         yield from ((self._drops, (stream, stage, reason)) for stage in DROP_STAGES for reason in DROP_REASONS)
@@ -230,6 +230,9 @@ class Metrics:
         self._frames.labels(name).inc()
         self._last_frame.labels(name).set(self._wall_clock())
 
+    def frame_damaged(self, stream: StreamName) -> None:
+        self._damaged.labels(self._known(stream)).inc()
+
     def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
         labels = (self._known(stream), _one_of(stage, DROP_STAGES), _one_of(reason, DROP_REASONS))
         self._drops.labels(*labels).inc()
@@ -309,6 +312,12 @@ class Metrics:
     def _add_frame_series(self) -> None:
         make = self.registry
         self._frames = Counter("unmask_stream_frames", "Frames that arrived", ["stream"], registry=make)
+        self._damaged = Counter(
+            "unmask_stream_frames_damaged",
+            "Frames that arrived broken, since parts of the video were lost on the way: shown, not judged",
+            ["stream"],
+            registry=make,
+        )
         self._drops = Counter(
             "unmask_stream_frames_dropped",
             "Frames left out: by the analysis or by the overlaid video, for a newer frame or after an error",

@@ -17,6 +17,8 @@ class SilentObserver:
 
     def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None: ...
 
+    def frame_damaged(self, stream: StreamName) -> None: ...
+
     def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None: ...
 
     def reconnected(self, stream: StreamName, reason: str) -> None: ...
@@ -99,6 +101,9 @@ class FanOut:
 
     def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None:
         self._tell("frame_arrived", stream, arrived_ns)
+
+    def frame_damaged(self, stream: StreamName) -> None:
+        self._tell("frame_damaged", stream)
 
     def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
         self._tell("frame_dropped", stream, stage, reason)

@@ -218,17 +218,17 @@ class Analyzer:
         only_gate_looks = self._scorer.cuts_faces and self._witness is None  # the GPU cuts what the model sees
         cut = crop_grey if only_gate_looks else crop_planes
         crop = cut(planes, square, pixels.size)
-        reason = self._judge(crop, square, track, (planes.width, planes.height))
+        reason = self._judge(crop, square, track, view.frame)
         view.stream.qualities[track.track_id] = reason
         if reason is None:
             return [(FaceView(planes, square), crop)]
         self._observer.face_rejected(view.stream.name, reason.value)
         return []
 
-    def _judge(
-        self, crop: Bytes, square: Square, track: TrackedFace, frame_wh: tuple[int, int]
-    ) -> QualityReason | None:
-        return quality_reason(crop, square, track.face, frame_wh, self._quality)
+    def _judge(self, crop: Bytes, square: Square, track: TrackedFace, frame: Frame) -> QualityReason | None:
+        if frame.is_damaged:
+            return QualityReason.DAMAGED
+        return quality_reason(crop, square, track.face, (frame.planes.width, frame.planes.height), self._quality)
 
     def _embed(self, due: Sequence[_DueFace]) -> None:
         if not due:

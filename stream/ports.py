@@ -98,6 +98,9 @@ class Observer(Protocol):
 
     def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None: ...
 
+    def frame_damaged(self, stream: StreamName) -> None:
+        """The frame that has just arrived cannot be judged: see ``Frame.is_damaged``."""
+
     def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
         """``stage``: ``analysis`` | ``video``; ``reason``: ``newer_frame`` | ``error`` | ``turn``."""
 

@@ -55,6 +55,7 @@ class QualityReason(str, Enum):
     DARK = "dark"
     CUT_OFF = "cut_off"
     LOW_CONFIDENCE = "low_confidence"
+    DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +74,8 @@ class Frame:
     """Gives the planes back; called by ``__exit__``."""
     again: Callable[[], Frame] | None = field(default=None, compare=False)
     """Borrows the same picture once more, after it was given back too; None where nobody can."""
+    is_damaged: bool = False
+    """Parts of it, or of a picture that it was predicted from, were lost on the way: shown, and never judged."""
 
     def __enter__(self) -> Frame:
         return self

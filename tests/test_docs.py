@@ -27,7 +27,7 @@ from stream.web.tls import tls_context
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-COMMANDS = (ROOT / "stream" / "cli.py", ROOT / "stream" / "engine_builds.py")
+COMMANDS = (ROOT / "stream" / "cli.py", *ROOT.glob("stream/commands/*.py"), ROOT / "stream" / "engine_builds.py")
 NAMED = (
     ["watch"],
     ["score"],

@@ -24,6 +24,7 @@ from engines.checkpoints.networks import Head, network_name, new_backbone, new_h
 from engines.errors import CheckpointError
 from engines.models.backbone import Backbone
 from engines.models.gru_head import MeanLogitHead
+from engines.whole_file import write_whole
 
 NETWORKS_KEY = "unmask"
 """Of the only entry of the metadata, a JSON object: safetensors writes several entries in any order."""
@@ -59,9 +60,7 @@ def save_checkpoint(path: Path, model: TrainedModel, *, half: bool = True) -> No
     parts = {BACKBONE_PREFIX: model.backbone, HEAD_PREFIX: _trained_head(model)}
     states = {prefix: network.state_dict() for prefix, network in parts.items() if network is not None}
     tensors = {prefix + key: _stored(value, half) for prefix, state in states.items() for key, value in state.items()}
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(bytes_from_tensors(tensors, {NETWORKS_KEY: json.dumps(_kind_of(model))}))
-    partial.replace(path)
+    write_whole(path, bytes_from_tensors(tensors, {NETWORKS_KEY: json.dumps(_kind_of(model))}))
 
 
 def load_checkpoint(path: Path, name: str | None = None) -> TrainedModel:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import CheckpointError
+from engines.jpeg import rgb_from_picture
 from engines.preprocess import Bytes
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
@@ -82,9 +83,9 @@ def _spread(paths: Iterator[Path], count: int) -> list[Path]:
 
 
 def _crop(path: Path, size: int) -> Bytes:
-    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if bgr is None:
+    rgb = rgb_from_picture(path.read_bytes())
+    if rgb is None:
         raise CheckpointError(f"{path} is no picture that can be read: take it out of the calibration folder")
-    smaller = min(bgr.shape[:2]) > size
-    scaled = cv2.resize(bgr, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return np.ascontiguousarray(scaled[..., ::-1])
+    smaller = min(rgb.shape[:2]) > size
+    scaled = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(scaled, np.uint8)

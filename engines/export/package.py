@@ -15,6 +15,7 @@ from engines.export.graph import backbone_graph, head_graph
 from engines.models.gru_head import WINDOW_SLOTS, GruHead
 from engines.spec import Calibration, ModelSpec, WindowSpec, load_spec
 from engines.store import sha256_of
+from engines.whole_file import write_whole
 
 NEUTRAL = Calibration(temperature=1.0)
 
@@ -64,9 +65,7 @@ def exported_folder(checkpoint: Path, parent: Path) -> Path:
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:
     """Replace ``spec.json``, whole."""
-    partial = folder / f".{SPEC_FILE}"
-    partial.write_text(json.dumps(spec.model_dump(mode="json"), indent=2) + "\n")
-    partial.replace(folder / SPEC_FILE)
+    write_whole(folder / SPEC_FILE, json.dumps(spec.model_dump(mode="json"), indent=2).encode() + b"\n")
 
 
 def _write_files(folder: Path, spec: ModelSpec, model: TrainedModel, half: bool) -> ModelSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from engines.errors import CheckpointError
 from engines.tensorrt import timing_cache
 from engines.tensorrt.api import Api
 from engines.tensorrt.plan import BuildJob
+from engines.whole_file import write_whole
 
 Report = Callable[[str, float], None]
 
@@ -33,7 +33,7 @@ def build_engine(api: Api, job: BuildJob, report: Report) -> None:
     content = bytes(plan)
     _inspect(api, content, job)
     _keep_cache(config, cache, Path(job.timing_cache))
-    _write(Path(job.engine), content)
+    write_whole(Path(job.engine), content)
 
 
 def _parse(api: Api, network: Any, graph: Path) -> Any:
@@ -121,13 +121,7 @@ def _inspect(api: Api, plan: bytes, job: BuildJob) -> None:
         engine = api.checked(runtime.deserialize_cuda_engine(plan), "open the engine that it just built")
         inspector = api.checked(engine.create_engine_inspector(), "inspect the engine")
         text = str(inspector.get_engine_information(api.module.LayerInformationFormat.JSON))
-    _write(Path(job.inspection), text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(Path(job.inspection), text.encode())
 
 
 def _monitor(api: Api, report: Report) -> Any:

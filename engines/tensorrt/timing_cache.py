@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
+
+from engines.whole_file import write_whole
 
 HASH_BYTES = 32
 
@@ -22,6 +23,4 @@ def read(path: Path) -> bytes:
 def write(path: Path, cache: bytes) -> None:
     """By rename, so that a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(hashlib.sha256(cache).digest() + cache)
-    os.replace(partial, path)
+    write_whole(path, hashlib.sha256(cache).digest() + cache)

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jpeg import jpeg_from_rgb, rgb_from_picture
+
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Rng = np.random.Generator
@@ -45,9 +47,7 @@ def sharpen(rng: Rng, rgb: Rgb) -> Rgb:
 
 def jpeg(rgb: Rgb, quality: int) -> Rgb:
     """Encode and decode, with 4:2:0 chroma as video has it. Channel order is kept, whichever it is."""
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return as_rgb(as_rgb(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1].copy())
+    return as_rgb(rgb_from_picture(jpeg_from_rgb(rgb, quality)))
 
 
 def gamma(rgb: Rgb, exponent: float) -> Rgb:

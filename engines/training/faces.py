@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jpeg import rgb_from_picture
 from engines.training.datasets import splits
-from engines.training.datasets.deepfake_faces import FOLDER, read_table
+from engines.training.datasets.deepfake_faces import FOLDER, TABLE, picture_bytes, read_table, zips
 from engines.training.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ def read_faces(root: Path, *, force_leaky_split: bool = False) -> list[Face]:
     rows = read_table(root)
     faces = [Face(row.name, row.source, row.is_fake, row.split) for row in rows if row.split is not None]
     if rows and not faces:
-        raise TrainingError(f"no splits in {root / 'metadata.csv'}: put parts.csv.gz beside it, or add a split column")
+        raise TrainingError(f"no splits in {root / TABLE}: put parts.csv.gz beside it, or add a split column")
     refuse_leaks(faces, force=force_leaky_split)
     return faces
 
@@ -95,15 +93,15 @@ def open_faces(root: Path, scratch: Path, *, force_leaky_split: bool = False) ->
 
 def rgb_from_jpeg(data: bytes) -> Rgb:
     """Decode to (H, W, 3). Raises TrainingError for a damaged picture."""
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if bgr is None:
+    rgb = rgb_from_picture(data)
+    if rgb is None:
         raise TrainingError("a picture cannot be decoded: unpack the data set again")
-    return np.ascontiguousarray(bgr[..., ::-1])
+    return rgb
 
 
 def _fingerprint(root: Path, wanted: set[str]) -> str:
     """Of the table's names and of the folder and zips that hold their pictures."""
-    places = sorted(path for path in root.glob(f"{FOLDER}*"))
+    places = [path for path in (root / FOLDER, *zips(root)) if path.exists()]
     facts = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in places]
     return hashlib.sha256("\n".join([str(root.resolve()), *facts, *sorted(wanted)]).encode()).hexdigest()
 
@@ -111,9 +109,9 @@ def _fingerprint(root: Path, wanted: set[str]) -> str:
 def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None:
     """Write the pixel array, then the names: names without an array never exist."""
     names.parent.mkdir(parents=True, exist_ok=True)
-    files = list(_jpegs(root, wanted))
+    files = list(picture_bytes(root, wanted))
     if not files:
-        raise TrainingError(f"no pictures under {root}: expected {FOLDER}/ or {FOLDER}*.zip")
+        raise TrainingError(f"no pictures under {root}: expected {FOLDER}/ or zips that hold it")
     names.unlink(missing_ok=True)
     out = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(files), FACE_SIDE, FACE_SIDE, 3))
     with ThreadPoolExecutor(_DECODERS) as pool:
@@ -121,18 +119,3 @@ def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None
             out[row] = rgb
     out.flush()
     names.write_text("\n".join(name for name, _ in files))
-
-
-def _jpegs(root: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    """(video name, JPEG) of every wanted picture in the folder and in the zips, each once."""
-    wanted = set(wanted)
-    for path in sorted((root / FOLDER).glob("*.jpg")):
-        if path.stem in wanted:
-            wanted.discard(path.stem)
-            yield path.stem, path.read_bytes()
-    for archive in sorted(root.glob(f"{FOLDER}*.zip")):
-        with zipfile.ZipFile(archive) as packed:
-            for name in packed.namelist():
-                if name.endswith(".jpg") and Path(name).stem in wanted:
-                    wanted.discard(Path(name).stem)
-                    yield Path(name).stem, packed.read(name)

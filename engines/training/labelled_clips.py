@@ -6,9 +6,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.training.datasets.items import label_is_fake
 from engines.training.errors import TrainingError
 from engines.training.scored import Item
-from engines.training.stills import label_is_fake
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
 _NAME_COLUMNS = ("file", "filename", "videoname", "video", "name", "path")

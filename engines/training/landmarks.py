@@ -7,7 +7,6 @@ and a second, tighter box. Where its two answers disagree, the points are not tr
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from engines.training.degrade import Rgb
 from engines.training.errors import TrainingError
 from engines.training.faces import FaceSet
+from engines.whole_file import replacing
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,8 @@ def open_landmarks(faces: FaceSet, scratch: Path) -> Points:
         return kept
     points = _find_all(faces)
     scratch.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part.npz")
-    np.savez(partial, names=np.array(names), points=points)
-    os.replace(partial, path)
+    with replacing(path) as file:
+        np.savez(file, names=np.array(names), points=points)
     return points
 
 

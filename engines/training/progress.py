@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from engines.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +104,8 @@ def forget_after(table: Path, step: int) -> None:
         return
     with table.open(newline="") as file:
         kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-    partial = table.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
-        rows = csv.DictWriter(file, FIELDS, restval="", extrasaction="ignore")
-        rows.writeheader()
-        rows.writerows(kept)
-    partial.replace(table)
+    text = io.StringIO(newline="")
+    rows = csv.DictWriter(text, FIELDS, restval="", extrasaction="ignore")
+    rows.writeheader()
+    rows.writerows(kept)
+    write_whole(table, text.getvalue().encode())

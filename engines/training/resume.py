@@ -13,6 +13,7 @@ from engines.models.backbone import Backbone
 from engines.training.errors import TrainingError
 from engines.training.judge import Best
 from engines.training.localise import LocalisingClassifier
+from engines.whole_file import replacing
 
 
 @dataclass(repr=False)
@@ -46,9 +47,8 @@ def save_state(path: Path, state: FitState) -> None:
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state() if state.is_on_gpu else None,
     }
-    partial = path.with_suffix(".partial")
-    torch.save(parts, partial)
-    partial.replace(path)
+    with replacing(path) as file:
+        torch.save(parts, file)
 
 
 def load_state(path: Path, state: FitState) -> None:

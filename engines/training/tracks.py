@@ -7,23 +7,24 @@ where it stopped. ``unmask extract`` writes the store; training reads it.
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jpeg import jpeg_from_rgb
 from engines.spec import WindowSpec
 from engines.training.datasets.items import LabelledItem
 from engines.training.degrade import Rgb
 from engines.training.errors import TrainingError
 from engines.training.faces import rgb_from_jpeg
+from engines.whole_file import replacing, write_whole
 
 INDEX = "index.csv"
 VIDEOS = "videos"
@@ -102,15 +103,15 @@ class FaceTrack:
 def write_video(path: Path, tracks: Mapping[int, Sequence[Sample]]) -> None:
     """The zip of one video; it appears in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, about = path.with_suffix(".part"), []
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as packed:
+    about = []
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
         for track_id, samples in sorted(tracks.items()):
             for number, sample in enumerate(samples):
                 picture = f"{track_id:04}/{number:05}.jpg"
-                packed.writestr(picture, _jpeg_from_rgb(sample.rgb))
+                # whole chroma: the video has halved it once already
+                packed.writestr(picture, jpeg_from_rgb(sample.rgb, _QUALITY, whole_chroma=True))
                 about.append((picture, track_id, round(sample.t_s, 3), round(sample.box_px, 1)))
         packed.writestr(_ABOUT, json.dumps([dict(zip(_OF_SAMPLE, values, strict=True)) for values in about]))
-    os.replace(partial, path)
 
 
 def index_rows(path: Path, item: LabelledItem) -> list[dict[str, str]]:
@@ -131,12 +132,11 @@ def index_rows(path: Path, item: LabelledItem) -> list[dict[str, str]]:
 
 def write_index(folder: Path, rows: Iterable[dict[str, str]]) -> None:
     """``index.csv``, in one step."""
-    partial = folder / f"{INDEX}.part"
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, folder / INDEX)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, FIELDS)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / INDEX, table.getvalue().encode())
 
 
 def read_tracks(folder: Path) -> list[FaceTrack]:
@@ -174,10 +174,3 @@ def _track(folder: Path, rows: Sequence[dict[str, str]]) -> FaceTrack:
         tuple(float(row["t_s"]) for row in rows),
         tuple(float(row["box_px"]) for row in rows),
     )
-
-
-def _jpeg_from_rgb(rgb: Rgb) -> bytes:
-    """With whole chroma: the video has halved it once already."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
-    options.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    return bytes(cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), options)[1])

@@ -1,12 +1,15 @@
-"""What wakes somebody: the values that rules make, senders carry and the page shows."""
+"""What wakes somebody: the values that rules make, senders carry and the page shows; and the same as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from stream.types import StreamName, TrackId
+
+AlertJson = dict[str, str | int | float | None]
 
 
 class AlertState(str, Enum):
@@ -63,6 +66,35 @@ class Alert:
     backend: str = ""
     evidence: str | None = None
     """Name of its folder below the evidence folder; None when nothing was kept."""
+
+
+def json_from_alert(alert: Alert) -> AlertJson:
+    """All of it, by its fields' names, nothing rounded."""
+    return {name: value.value if isinstance(value, Enum) else value for name, value in asdict(alert).items()}
+
+
+def alert_from_json(said: Mapping[str, Any]) -> Alert:
+    """What ``json_from_alert`` said; other keys are passed over. Raises ValueError when it is not a whole alert."""
+    try:
+        track, probability, evidence = said["track_id"], said["fake_probability"], said["evidence"]
+        return Alert(
+            id=str(said["id"]),
+            rule=str(said["rule"]),
+            kind=AlertKind(said["kind"]),
+            severity=Severity(said["severity"]),
+            state=AlertState(said["state"]),
+            stream=StreamName(str(said["stream"])),
+            track_id=None if track is None else TrackId(int(str(track))),
+            began_at=float(str(said["began_at"])),
+            changed_at=float(str(said["changed_at"])),
+            fake_probability=None if probability is None else float(str(probability)),
+            message=str(said["message"]),
+            model=str(said["model"]),
+            backend=str(said["backend"]),
+            evidence=None if evidence is None else str(evidence),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an alert: {type(error).__name__}") from error
 
 
 class AlertListener(Protocol):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
 from dataclasses import replace
 
-from stream.alerts.alert import Alert, AlertKind, AlertState, Severity
+from stream.alerts.alert import Alert, AlertJson, AlertState, alert_from_json, json_from_alert
 from stream.alerts.rules import Now
-from stream.types import StreamName, TrackId
-
-AlertJson = dict[str, str | int | float | None]
 
 
 def new_alert_id(now: Now) -> str:
@@ -25,21 +21,15 @@ def key_of(alert: Alert) -> str:
 
 
 def json_of(alert: Alert) -> AlertJson:
+    """As messages tell it: times to the millisecond, a probability to four digits."""
+    probability = alert.fake_probability
     return {
         "id": alert.id,
         "state": alert.state.value,
-        "rule": alert.rule,
-        "kind": alert.kind.value,
-        "severity": alert.severity.value,
-        "stream": alert.stream,
-        "track_id": alert.track_id,
+        **json_from_alert(alert),
         "began_at": round(alert.began_at, 3),
         "changed_at": round(alert.changed_at, 3),
-        "fake_probability": None if alert.fake_probability is None else round(float(alert.fake_probability), 4),
-        "message": alert.message,
-        "model": alert.model,
-        "backend": alert.backend,
-        "evidence": alert.evidence,
+        "fake_probability": None if probability is None else round(float(probability), 4),
     }
 
 
@@ -50,29 +40,9 @@ def encoded(alert: Alert) -> bytes:
 def decoded(body: bytes) -> Alert:
     """Raises ValueError when it is not a whole message."""
     try:
-        return _alert_from(json.loads(body))
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
+        return alert_from_json(json.loads(body))
+    except RecursionError as error:
         raise ValueError(f"not an alert: {type(error).__name__}") from error
-
-
-def _alert_from(said: Mapping[str, object]) -> Alert:
-    track, probability, evidence = said["track_id"], said["fake_probability"], said["evidence"]
-    return Alert(
-        id=str(said["id"]),
-        rule=str(said["rule"]),
-        kind=AlertKind(said["kind"]),
-        severity=Severity(said["severity"]),
-        state=AlertState(said["state"]),
-        stream=StreamName(str(said["stream"])),
-        track_id=None if track is None else TrackId(int(str(track))),
-        began_at=float(str(said["began_at"])),
-        changed_at=float(str(said["changed_at"])),
-        fake_probability=None if probability is None else float(str(probability)),
-        message=str(said["message"]),
-        model=str(said["model"]),
-        backend=str(said["backend"]),
-        evidence=None if evidence is None else str(evidence),
-    )
 
 
 def one_line(alert: Alert) -> str:

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.whole_file import PRIVATE, SUFFIX, sync_folder, write_whole
 from stream.alerts.alert import Alert, AlertState, Severity
 from stream.alerts.message import decoded, encoded, key_of
 from stream.errors import OutputError
@@ -130,7 +131,7 @@ class Spool:
         """The sink has it."""
         with suppress(OSError):
             self._file(sink, waiting).unlink(missing_ok=True)
-            _sync(self._folder / "to" / sink)
+            sync_folder(self._folder / "to" / sink)
         self._forget(sink, waiting)
 
     def refuse(self, sink: str, waiting: Waiting) -> None:
@@ -160,7 +161,7 @@ class Spool:
 
     def _recover(self) -> None:
         """Finish what a killed run began, and find what waits."""
-        for half in (*self._folder.glob("*/*.tmp"), *self._folder.glob("to/*/*.tmp")):
+        for half in (half for place in ("*", "to/*") for half in self._folder.glob(f"{place}/*{SUFFIX}")):
             half.unlink(missing_ok=True)
         for file in sorted((self._folder / "intake").glob("*.json")):
             alert = _read(file)
@@ -169,7 +170,7 @@ class Spool:
             else:
                 self._hand_on(alert, file.name, file.read_bytes())
             file.unlink(missing_ok=True)
-        _sync(self._folder / "intake")
+        sync_folder(self._folder / "intake")
         self._next_number = 1 + max((number for number, _ in _messages(self._folder.glob("*/*/*.json"))), default=0)
         for sink, waiting in self._waiting.items():
             for number, file in sorted(_messages((self._folder / "to" / sink).glob("*.json"))):
@@ -185,10 +186,10 @@ class Spool:
     def _hand_out(self, alert: Alert, name: str, body: bytes) -> None:
         """First whole in one place, then in all others, then gone from the first: nothing lies half handed out."""
         intake = self._folder / "intake" / name
-        _write(intake, body)
+        write_whole(intake, body, PRIVATE)
         self._hand_on(alert, name, body)
         intake.unlink()
-        _sync(intake.parent)
+        sync_folder(intake.parent)
 
     def _hand_on(self, alert: Alert, name: str, body: bytes) -> None:
         for sink in self._told_of(alert):
@@ -198,7 +199,7 @@ class Spool:
             self._place(name, record, body)
         else:
             record.unlink(missing_ok=True)
-            _sync(record.parent)
+            sync_folder(record.parent)
 
     def _told_of(self, alert: Alert) -> tuple[str, ...]:
         return tuple(sink for sink, least in self._sinks.items() if GRAVITY[alert.severity] >= GRAVITY[least])
@@ -207,11 +208,11 @@ class Spool:
         """A second name for the file in the intake; where the file system has no such thing, a copy."""
         try:
             os.link(self._folder / "intake" / name, target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         except FileExistsError:
             return
         except OSError:
-            _write(target, body)
+            write_whole(target, body, PRIVATE)
 
     def _keep_within(self, sink: str) -> None:
         """Drop the oldest messages that are too many; each is counted."""
@@ -260,27 +261,3 @@ def _read(file: Path) -> Alert | None:
         return decoded(file.read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def _write(path: Path, body: bytes) -> None:
-    """Whole under its name, and on the disk, or not there."""
-    half = path.with_name(f"{path.name}.tmp")
-    try:
-        with open(half, "wb", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600)) as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-        _sync(path.parent)
-    except OSError:
-        half.unlink(missing_ok=True)
-        raise
-
-
-def _sync(folder: Path) -> None:
-    """What a folder lists is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -91,9 +91,13 @@ def thread_ids() -> set[int]:
 
 def read_cpu(others: Sequence[psutil.Process] = ()) -> CpuReading:
     own = psutil.Process().cpu_times()
-    machine = psutil.cpu_times()
-    busy = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
-    return CpuReading(time.monotonic_ns(), own.user + own.system, _by_thread(), used_s(others), busy)
+    return CpuReading(time.monotonic_ns(), own.user + own.system, _by_thread(), used_s(others), machine_s())
+
+
+def machine_s() -> float:
+    """CPU seconds of the whole machine so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def used_s(processes: Sequence[psutil.Process]) -> float:

@@ -122,11 +122,15 @@ def grow(source: Path, folder: Path, seconds: float, mode: str, trial: Trial, co
 def _places(source: Path, folder: Path) -> Iterator[tuple[str, Iterator[tuple[float, str, int, Path]]]]:
     """Clips are made when their turn comes and kept: nothing is scaled while something is measured."""
     plain = ensure_shaped(source, folder, ClipShape())
-    yield "streams", ((count, f"{count} streams", count, plain) for count in STREAMS)
+    yield "streams", ((count, _counted(count, "stream"), count, plain) for count in STREAMS)
     tiled = ((count, ensure_shaped(source, folder, ClipShape(tiles=count))) for count in FACES)
-    yield "faces", ((count, f"{count} faces", 1, clip) for count, clip in tiled)
+    yield "faces", ((count, _counted(count, "face"), 1, clip) for count, clip in tiled)
     sized = ((size, ensure_shaped(source, folder, ClipShape(*size))) for size in SIZES)
     yield "picture", ((size[0] * size[1] / 1e6, f"{size[1]}p", 1, clip) for size, clip in sized)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def growth_table(curve: Curve) -> Table:

@@ -65,6 +65,8 @@ class Recorder(SilentObserver):
         self.skips: Counter[tuple[StreamName, str]] = Counter()
         """Slots left empty, by the reason."""
         self.state: dict[StreamName, StreamState] = {}
+        self.losses: Counter[tuple[StreamName, str]] = Counter()
+        """Times that a stream was lost or cut, by the reason."""
         self.threads: dict[int, str] = {}
         """Native id of a thread -> the stage it ends: GStreamer's own names do not tell drawing from encoding."""
 
@@ -76,6 +78,9 @@ class Recorder(SilentObserver):
 
     def stream_state(self, stream: StreamName, state: StreamState) -> None:
         self.state[stream] = state
+
+    def reconnected(self, stream: StreamName, reason: str) -> None:
+        self.losses[stream, reason] += 1
 
     def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None:
         self.arrived_ns[stream].append(arrived_ns)

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 from engines.runtime.ports import Backend
-from stream.app import WatchResult, watch
+from stream.app import Started, WatchResult, watch
 from stream.benchmark.cpu import CpuReading, Meter, MeteredBackend, read_cpu, shares_by_name, thread_ids, used_s
 from stream.benchmark.observations import Counts, Rates, Recorder, StreamNumbers, numbers_of
 from stream.config import AppConfig, MetricsConfig, StreamConfig
@@ -26,7 +26,7 @@ from stream.config_canary import CanaryConfig
 from stream.config_restream import RestreamConfig
 from stream.errors import SourceError, UnmaskError
 from stream.faces.network import NetworkDetector
-from stream.parts import Parts, open_parts
+from stream.parts import Parts, Wrap, open_parts
 from stream.types import StreamName, StreamState
 
 CAMERA_FPS = 25.0
@@ -167,12 +167,14 @@ class Metered:
 
 
 @contextmanager
-def metered_parts(config: AppConfig, *, threads: int | None = None) -> Iterator[Metered]:
-    """The parts of ``watch``, each network run once so that its runtime has made its threads."""
+def metered_parts(
+    config: AppConfig, *, threads: int | None = None, wrap: Wrap = lambda _, backend: backend
+) -> Iterator[Metered]:
+    """The parts of ``watch``, each network run once so that its runtime has made its threads; ``wrap``: metered too."""
     meter, before = Meter(), thread_ids()
 
     def metered(stage: str, backend: Backend) -> Backend:
-        return MeteredBackend(backend, meter, stage)
+        return MeteredBackend(wrap(stage, backend), meter, stage)
 
     parts = open_parts(config, threads=threads, wrap=metered)
     detector = parts.detector
@@ -245,6 +247,7 @@ class Watching:
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._result: WatchResult | None = None
+        self._started: Started | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
@@ -256,9 +259,21 @@ class Watching:
                 sinks=[self.recorder],
                 observers=[self.recorder],
                 parts=self._metered.parts,
+                on_started=self._keep,
             )
         except Exception as error:  # top of the thread: raised again by the owner
             self._failure = error
+
+    def _keep(self, started: Started) -> None:
+        self._started = started
+
+    @property
+    def started(self) -> Started:
+        """What the watch told; once its streams play. Raises what stopped it."""
+        self._check()
+        if self._started is None:
+            raise RuntimeError("the watch has not started")
+        return self._started
 
     def wait_until_playing(self) -> None:
         deadline = time.monotonic() + START_WITHIN_S

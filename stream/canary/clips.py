@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engines.preprocess import Bytes, Planes
+from engines.preprocess import Planes
 from stream.errors import MissingPartError
 from stream.types import Frame, StreamName
 
@@ -63,12 +63,6 @@ def clips_from(npz: bytes) -> tuple[CanaryClip, ...]:
     if not all(clip.jpegs for clip in clips):
         raise MissingPartError("the canary's clips are empty")
     return tuple(clips)
-
-
-def jpeg_of(rgb: Bytes, quality: int) -> bytes:
-    """(H, W, 3) compressed."""
-    _, coded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(coded.tobytes())
 
 
 def _planes(jpeg: bytes) -> Planes:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from engines.jpeg import jpeg_from_rgb
 from engines.preprocess import Bytes
-from stream.canary.clips import LABELS, PICTURES, CanaryClip, jpeg_of, npz_of
+from stream.canary.clips import LABELS, PICTURES, CanaryClip, npz_of
 from stream.demo.clip import FPS, Part, Truth, frames_of
 from stream.errors import UnmaskError
 
@@ -26,7 +27,7 @@ QUALITY = 80
 
 def make_clips() -> tuple[CanaryClip, ...]:
     """Genuine and swapped. Raises MissingPartError when the demo's material is not installed."""
-    return tuple(CanaryClip(name, tuple(jpeg_of(rgb, QUALITY) for rgb in _pictures(name))) for name in LABELS)
+    return tuple(CanaryClip(name, tuple(jpeg_from_rgb(rgb, QUALITY) for rgb in _pictures(name))) for name in LABELS)
 
 
 def _pictures(name: str) -> Iterator[Bytes]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from engines.whole_file import PRIVATE, sync_folder, write_whole
 from stream.errors import OutputError
 from stream.evidence.chain_check import broken_at
 from stream.evidence.chain_line import (
@@ -255,7 +256,7 @@ class ChainLog:
         self.sign()
 
     def _begin(self) -> None:
-        _write_whole(self._folder / PUBLIC_KEY_FILE, self._key.public.to_pem())
+        write_whole(self._folder / PUBLIC_KEY_FILE, self._key.public.to_pem(), PRIVATE)
         self._last = LogLine(0, 0.0, None, "", {}, "", START)
         self._path = _path_of(self._folder, 1)
         self._file = _append_to(self._path)
@@ -267,7 +268,7 @@ class ChainLog:
         known = path.read_bytes() if path.is_file() else None
         if known is None:
             log.warning("%s was missing and is written again: keep a copy elsewhere", path)
-            _write_whole(path, self._key.public.to_pem())
+            write_whole(path, self._key.public.to_pem(), PRIVATE)
         elif known != self._key.public.to_pem():
             raise _other_key(self._folder, self._key)
 
@@ -364,7 +365,7 @@ class ChainLog:
         head = {"seq": last.seq, "hash": last.hash, "at": last.at, "key": self.fingerprint}
         try:
             text = canonical({**head, "signature": self._key.sign(signed_text(last.seq, last.hash))})
-            _write_whole(self._folder / HEAD_FILE, text + b"\n")
+            write_whole(self._folder / HEAD_FILE, text + b"\n", PRIVATE)
         except OSError as error:
             raise OutputError(f"the log's head cannot be written to {self._folder}: {error.strerror}") from None
         self._unsigned = 0
@@ -385,7 +386,7 @@ def hand_in(folder: Path, key: SigningKey, kind: str, record: Mapping[str, JSON]
     place = folder / HANDED_IN
     try:
         make_private(place)
-        _write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", sealed(kind, dict(record), key))
+        write_whole(place / f"{time.time_ns()}-{os.getpid()}.json", sealed(kind, dict(record), key), PRIVATE)
     except OSError as error:
         raise OutputError(f"a record cannot be handed in at {place}: {error.strerror}") from None
 
@@ -474,28 +475,8 @@ def _append_to(path: Path) -> int:
     is_new = not path.exists()
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     if is_new:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return file
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Complete or not at all, and there after a power cut."""
-    partial = path.with_name(f".{path.name}.partial")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(file)
-    os.replace(partial, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _end_of(folder: Path) -> _End | None:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engines.store import sha256_of
+from engines.whole_file import sync_folder
 from stream.errors import OutputError
 
 MANIFEST, TIMELINE = "manifest.json", "timeline.json"
@@ -155,7 +156,7 @@ def remove(root: Path, name: str) -> None:
     aside = root / f"{REMOVING}{name}"
     os.rename(root / name, aside)
     shutil.rmtree(aside)
-    _sync_folder(root)
+    sync_folder(root)
 
 
 class FolderBeingWritten:
@@ -201,10 +202,10 @@ class FolderBeingWritten:
         path.chmod(0o600)
         _sync(path)
         (self.path / ALERT_FILE).unlink()
-        _sync_folder(self.path)
+        sync_folder(self.path)
         os.rename(self.path, self._root / self.name)
         self._is_finished = True
-        _sync_folder(self._root)
+        sync_folder(self._root)
         return hashlib.sha256(data).hexdigest()
 
     def abandon(self) -> None:
@@ -233,11 +234,3 @@ def _sizes(folder: Path) -> Iterator[int]:
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

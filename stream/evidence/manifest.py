@@ -7,10 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from enum import Enum
 from typing import Any
 
-from stream.alerts.alert import Alert
+from stream.alerts.alert import Alert, json_from_alert
 from stream.evidence.folders import KeptFile
 from stream.evidence.memory import FaceMoment, Moment
 
@@ -29,10 +28,6 @@ class Missing:
     """A file's kind."""
     why: str
     """In words for people."""
-
-
-def alert_json(alert: Alert) -> dict[str, Any]:
-    return {name: value.value if isinstance(value, Enum) else value for name, value in asdict(alert).items()}
 
 
 def timeline_json(alert: Alert, moments: Sequence[Moment], crops: Mapping[str, int]) -> dict[str, Any]:
@@ -58,7 +53,7 @@ def manifest_json(
     return {
         "schema": SCHEMA,
         "folder": folder,
-        "alert": alert_json(alert),
+        "alert": json_from_alert(alert),
         "files": [file.as_json() for file in files],
         "missing": [asdict(one) for one in missing],
         **facts,

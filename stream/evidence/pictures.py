@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from engines.jpeg import jpeg_from_rgb
 from engines.preprocess import Bytes, Floats, Planes, reduced_rgb
 from stream.evidence.heatmap import HeatMap
 from stream.evidence.memory import Picture
@@ -79,5 +80,4 @@ def relative(heat: HeatMap) -> Floats:
 
 def jpeg(rgb: Bytes) -> bytes:
     """(H, W, 3) RGB."""
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return bytes(data)
+    return jpeg_from_rgb(rgb, QUALITY)

@@ -134,13 +134,9 @@ class JpegFeed(EncoderOnDemand):
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed, seconds)
 
-    def _opened(self, caps: Any) -> Branch | None:
+    def _opened(self, caps: Any) -> Branch:
         launch = f"appsrc name=in ! {scale_launch(caps)} ! jpegenc quality={QUALITY} ! appsink name=out sync=false"
-        try:
-            return Branch(parsed(launch), BranchHooks(self._tell, self._error, self._hand_out), False, 1)
-        except OutputError as error:
-            self._tell(error)
-            return None
+        return Branch(parsed(launch), BranchHooks(self._tell, self._error, self._hand_out), False, 1)
 
     def _hand_out(self, buffer: Any, _caps: Any) -> None:
         jpeg = bytes(buffer.extract_dup(0, buffer.get_size()))

@@ -19,6 +19,7 @@ from gi.repository import GLib, GObject, Gst, GstApp  # noqa: E402, F401 - GstAp
 
 from stream.errors import MissingPartError  # noqa: E402
 from stream.gst.codecs import RAW, decoder_ranks  # noqa: E402
+from stream.gst.damage import MAX_IN_DECODER, DamageMarks  # noqa: E402
 from stream.gst.faults import (  # noqa: E402
     CUT_OFF,
     END,
@@ -35,8 +36,6 @@ from stream.gst.launch import Launch  # noqa: E402
 Gst.init(None)
 keep_few_arenas()
 
-MAX_IN_DECODER = 64
-"""Pictures a decoder may hold before we stop asking when they went in."""
 UNTOLD_AFTER_S = 0.5
 """How long the error of a demuxer that gave up may take to come; see ``_given_up``."""
 BEST_RANK = 512
@@ -101,6 +100,7 @@ class GstSession:
     ) -> None:
         """All callbacks run on GStreamer's threads and must return at once.
 
+        Pictures that were made from broken ones are marked: see stream.gst.damage.
         ``on_sample`` gets every decoded Gst.Sample; without it ``pull`` does. ``on_waiting``: there is something to
         pull. ``on_decoded``: seconds that the decoder held a picture, reordering included; raw sources have none.
         ``packets`` is given what goes into the decoder.
@@ -263,21 +263,25 @@ class GstSession:
         if self._packets is not None:
             self._packets.begin()
             element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_packet, self._packets)
-        if self._on_decoded is not None:
-            element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded)
-            element.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._on_picture)
+        marks = DamageMarks()
+        element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded, marks)
+        element.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._on_picture, marks)
 
     def _on_packet(self, pad: Any, info: Any, packets: PacketTap) -> Any:
         packets.push(info.get_buffer(), pad.get_current_caps())
         return Gst.PadProbeReturn.OK
 
-    def _on_encoded(self, _pad: Any, info: Any) -> Any:
+    def _on_encoded(self, _pad: Any, info: Any, marks: DamageMarks) -> Any:
+        buffer = info.get_buffer()
+        marks.entered(buffer)
         if len(self._entered_ns) < MAX_IN_DECODER:
-            self._entered_ns[info.get_buffer().pts] = time.monotonic_ns()
+            self._entered_ns[buffer.pts] = time.monotonic_ns()
         return Gst.PadProbeReturn.OK
 
-    def _on_picture(self, _pad: Any, info: Any) -> Any:
-        entered_ns = self._entered_ns.pop(info.get_buffer().pts, None)
+    def _on_picture(self, _pad: Any, info: Any, marks: DamageMarks) -> Any:
+        buffer = info.get_buffer()
+        marks.left(buffer)
+        entered_ns = self._entered_ns.pop(buffer.pts, None)
         if entered_ns is None:
             self._entered_ns.clear()  # time stamps that don't match would pile up
         elif self._on_decoded is not None:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import re
 import threading
 import time
@@ -37,7 +36,6 @@ except (ImportError, ValueError):  # gi's words for a namespace that is not ther
     GstSdp = GstWebRTC = None
 
 Gst.init(None)
-log = logging.getLogger(__name__)
 
 ELEMENTS = ("webrtcbin", "nicesink", "dtlssrtpenc", "srtpenc", "rtph264pay", "h264parse")
 ADVICE = "this machine has no WebRTC: watch by MJPEG, or sudo apt install gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0"
@@ -165,19 +163,15 @@ class PeerFeed(EncoderOnDemand):
             branch = None if self._peers else self._taken()
         threading.Thread(target=_shut, args=(peer, branch), name="viewers-stop", daemon=True).start()
 
-    def _opened(self, caps: Any) -> Branch | None:
-        try:
-            encoder = find_encoder()
-            profile = BASELINE if encoder.element in HELD_TO_BASELINE else ""
-            launch = (
-                f"appsrc name=in ! {scale_launch(caps)} ! {encoder.launch('live', kbps=kbps_of(*LARGEST_WH), gop=GOP)}"
-                f"{profile} ! h264parse ! video/x-h264,stream-format=(string)avc,alignment=(string)au "
-                "! appsink name=out sync=false"
-            )
-            return Branch(parsed(launch), BranchHooks(self._tell, self._error, self._hand_out), False, 2)
-        except (OutputError, MissingPartError) as error:
-            log.error("%s", error)
-            return None
+    def _opened(self, caps: Any) -> Branch:
+        encoder = find_encoder()
+        profile = BASELINE if encoder.element in HELD_TO_BASELINE else ""
+        launch = (
+            f"appsrc name=in ! {scale_launch(caps)} ! {encoder.launch('live', kbps=kbps_of(*LARGEST_WH), gop=GOP)}"
+            f"{profile} ! h264parse ! video/x-h264,stream-format=(string)avc,alignment=(string)au "
+            "! appsink name=out sync=false"
+        )
+        return Branch(parsed(launch), BranchHooks(self._tell, self._error, self._hand_out), False, 2)
 
     def _hand_out(self, buffer: Any, caps: Any) -> None:
         for peer in self._peers:

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engines.preprocess import Bytes
@@ -81,10 +80,8 @@ _SIGNS = {"check": _check, "cross": _cross, "question": _question, "dots": _dots
 
 def ground(mask: Bytes, rgb: Rgb, opacity: float) -> Bytes:
     """A new (H, W, 4) picture: ``rgb`` everywhere, as opaque as the mask says."""
-    rgba = np.empty((*mask.shape, 4), np.uint8)
-    rgba[..., :3] = rgb
-    rgba[..., 3] = cv2.convertScaleAbs(mask, alpha=opacity)
-    return rgba
+    red, green, blue = (np.full_like(mask, value) for value in rgb)
+    return np.asarray(cv2.merge([red, green, blue, cv2.convertScaleAbs(mask, alpha=opacity)]), np.uint8)
 
 
 def lay(rgba: Bytes, mask: Bytes, left: int, top: int, rgb: Rgb, opacity: float = 1.0) -> None:
@@ -94,12 +91,11 @@ def lay(rgba: Bytes, mask: Bytes, left: int, top: int, rgb: Rgb, opacity: float 
     if x1 >= x2 or y1 >= y2:
         return
     view = rgba[y1:y2, x1:x2]
-    weight = mask[y1 - top : y2 - top, x1 - left : x2 - left, None].astype(np.float32) * (opacity / 255)
-    view[...] = np.rint(view + (_opaque(rgb) - view) * weight).astype(np.uint8)
-
-
-def _opaque(rgb: Rgb) -> NDArray[np.float32]:
-    return np.array([*rgb, 255], np.float32)
+    weight = cv2.convertScaleAbs(mask[y1 - top : y2 - top, x1 - left : x2 - left], alpha=opacity)
+    keep = cv2.bitwise_not(weight)
+    ink = cv2.merge([cv2.convertScaleAbs(weight, alpha=value / 255) for value in (*rgb, 255)])
+    cv2.multiply(view, cv2.merge([keep, keep, keep, keep]), view, 1 / 255)
+    cv2.add(view, ink, view)
 
 
 @lru_cache(maxsize=32)

@@ -62,6 +62,7 @@ REASONS = {
     QualityReason.DARK: "too dark",
     QualityReason.CUT_OFF: "cut off",
     QualityReason.LOW_CONFIDENCE: "barely a face",
+    QualityReason.DAMAGED: "broken picture",
 }
 
 STATE_COLOURS: dict[StreamState, Rgb] = {

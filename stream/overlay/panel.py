@@ -163,16 +163,23 @@ def _text_top(middle: int, mask: Bytes) -> int:
 
 def _lay_slots(picture: Bytes, label: Label, scale: float) -> None:
     """One cell per slot, oldest left; a missing sample is a hollow, low cell."""
-    count = len(label.slots)
-    if not count:
+    if not label.slots:
         return
-    left, top, width = 10 * scale, round(37 * scale), 198 * scale
-    height, gap = max(3, round(6 * scale)), max(1, round(2 * scale))
-    for index, filled in enumerate(label.slots):
-        x1, x2 = (round(left + width * edge / count) for edge in (index, index + 1))
-        cell = np.full((height if filled else max(1, height // 3), max(1, x2 - x1 - gap)), 255, np.uint8)
-        bottom = top + height - cell.shape[0]
-        lay(picture, cell, x1, bottom, label.rgb if filled else FAINT, 1.0 if filled else 0.8)
+    left, top = round(10 * scale), round(37 * scale)
+    filled, hollow = _cells(label.slots, scale)
+    lay(picture, filled, left, top, label.rgb)
+    lay(picture, hollow, left, top, FAINT, 0.8)
+
+
+def _cells(slots: tuple[bool, ...], scale: float) -> tuple[Bytes, Bytes]:
+    """Masks of the filled cells and of the hollow ones."""
+    width, height, gap = 198 * scale, max(3, round(6 * scale)), max(1, round(2 * scale))
+    filled, hollow = (np.zeros((height, round(width)), np.uint8) for _ in range(2))
+    edges = [round(width * edge / len(slots)) for edge in range(len(slots) + 1)]
+    for is_filled, x1, x2 in zip(slots, edges, edges[1:], strict=False):
+        mask, low = (filled, height) if is_filled else (hollow, max(1, height // 3))
+        mask[height - low :, x1 : max(x1 + 1, x2 - gap)] = 255
+    return filled, hollow
 
 
 def _lay_chart(picture: Bytes, label: Label, scale: float, style: OverlayStyle) -> None:

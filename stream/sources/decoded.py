@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stream.gst.buffers import map_planes, running_ns, video_info
+from stream.gst.damage import is_damaged
 from stream.gst.faults import Fault
 from stream.sources.timeline import Place, Timeline
 from stream.types import Frame, StreamName
@@ -41,6 +42,8 @@ class DecodedFrame:
     info: Any
     place: Place
     arrived_ns: int
+    is_damaged: bool = False
+    """See ``Frame.is_damaged``."""
 
     def borrow(self, stream: StreamName, after_release: Callable[[], None] = lambda: None) -> Frame:
         """Map it. ``after_release`` is called once, when the reader gives the frame back."""
@@ -48,7 +51,14 @@ class DecodedFrame:
         release = _Once(unmap, after_release)
         place = self.place
         return Frame(
-            stream, planes, place.pts_ns, self.arrived_ns, place.segment, release, again=lambda: self.borrow(stream)
+            stream,
+            planes,
+            place.pts_ns,
+            self.arrived_ns,
+            place.segment,
+            release,
+            again=lambda: self.borrow(stream),
+            is_damaged=self.is_damaged,
         )
 
 
@@ -63,7 +73,7 @@ class FrameReader:
     def read(self, sample: Any, arrived_ns: int) -> DecodedFrame:
         info = self._info_of(sample.get_caps())
         place = self.timeline.place(self._time_of(sample, arrived_ns), (info.width, info.height))
-        return DecodedFrame(sample, info, place, arrived_ns)
+        return DecodedFrame(sample, info, place, arrived_ns, is_damaged(sample.get_buffer()))
 
     def _time_of(self, sample: Any, arrived_ns: int) -> int:
         told_ns = running_ns(sample)

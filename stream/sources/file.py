@@ -144,6 +144,8 @@ class FileSource:
         if decoded.place.cut is not None:
             self._observer.reconnected(self.name, decoded.place.cut)
         self._observer.frame_arrived(self.name, decoded.arrived_ns)
+        if decoded.is_damaged:
+            self._observer.frame_damaged(self.name)
         rate = self._rate.add(decoded.place.pts_ns)
         if rate is not None:
             self._observer.source_fps(self.name, rate)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stream.gst.codecs import RAW
 from stream.gst.faults import Fault
 from stream.gst.session import VideoTap
 from stream.ports import Clock, Observer
@@ -84,7 +83,9 @@ class LiveSource:
         self._stop = threading.Event()
         self._state = StreamState.CONNECTING
         self._failure: BaseException | None = None
-        self._decoder, self._has_played = RAW, False
+        self._session: Session | None = None
+        """The one that is open."""
+        self._decoder: str | None = None
         self.last_error: str | None = None
         """Why the source is not playing, in one line without credentials; None while it plays."""
         self._observer.stream_state(name, self._state)
@@ -98,7 +99,7 @@ class LiveSource:
     @property
     def decoder(self) -> str | None:
         """The decoder that really runs, by its GStreamer name; None before the first frame."""
-        return self._decoder if self._has_played else None
+        return self._decoder
 
     def read(self, timeout_s: float) -> Frame | None:
         """The newest frame that was not read yet. Raises what stopped the supervisor, if anything did."""
@@ -146,18 +147,25 @@ class LiveSource:
         """One session from its start to its loss; None when ``close`` ended it."""
         self._last_frame_ns = None
         self._reader.timeline.restart()
-        session = self._open_session(self._take, self._decoded)
+        session = self._session = self._open_session(self._take, self._decoded)
         opened_ns = self._clock()
         try:
             session.start()
             while not self._stop.wait(POLL_S):
-                self._decoder = session.decoder
+                self._note_decoder()
                 fault = session.fault() or self._silence(opened_ns)
                 if fault is not None:
                     return fault
             return None
         finally:
+            self._session = None
             session.stop()
+
+    def _note_decoder(self) -> None:
+        """Before its first frame a session has not chosen one; another codec may bring another one later."""
+        session = self._session
+        if session is not None and self._last_frame_ns is not None:
+            self._decoder = session.decoder
 
     def _silence(self, opened_ns: int) -> Fault | None:
         """The watchdog: a frozen camera sends neither frames nor an error."""
@@ -191,14 +199,16 @@ class LiveSource:
             self._on_frame()
 
     def _count(self, decoded: DecodedFrame) -> None:
-        self._has_played = True
         if self._state is not StreamState.PLAYING and not self._stop.is_set():
             self.last_error = None
+            self._note_decoder()
             log.info("%s plays: %dx%d", self._uri, decoded.info.width, decoded.info.height)
             self._enter(StreamState.PLAYING)
         if decoded.place.cut is not None:
             self._observer.reconnected(self.name, decoded.place.cut)
         self._observer.frame_arrived(self.name, decoded.arrived_ns)
+        if decoded.is_damaged:
+            self._observer.frame_damaged(self.name)
         rate = self._rate.add(decoded.arrived_ns)
         if rate is not None:
             self._observer.source_fps(self.name, rate)

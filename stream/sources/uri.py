@@ -167,12 +167,16 @@ def redacted_path(text: str) -> str:
 
 
 def _redacted_url(url: str, *, has_user: bool) -> str:
-    """Scheme, host and path; the query's values and anything before an @ are starred."""
+    """Scheme, host and path; the query's values and anything before an @ are starred.
+
+    With an @ behind the first slash or question mark, what looks like the host may be a user of a mistyped address.
+    """
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    path = re.sub(r".*@", "/***@", parts.path, flags=re.DOTALL)
+    if "@" in parts.query:
+        return f"{parts.scheme}://***"
+    _, at, shown = (parts.netloc + parts.path).rpartition("@")
     query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{'***@' if has_user else ''}{host}{path}{query}"
+    return f"{parts.scheme}://{'***@' if has_user or at else ''}{shown}{query}"
 
 
 _DEVICES: dict[str, Callable[[str], SourceUri]] = {"webcam": _webcam, "screen": _screen, "csi": _csi, "test": _test}

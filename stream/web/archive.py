@@ -8,13 +8,11 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from stream.alerts.alert import Alert, AlertKind, AlertState, Severity
+from stream.alerts.alert import Alert, AlertState, alert_from_json
 from stream.evidence.folders import MANIFEST, TIMELINE
-from stream.types import StreamName, TrackId
 from stream.web.ports import Evidence, EvidenceFile
 
 log = logging.getLogger(__name__)
@@ -144,22 +142,6 @@ def _files(manifest: Mapping[str, Any]) -> Iterator[EvidenceFile]:
 def _alert(values: Any, folder: str) -> Alert | None:
     """An alert from its manifest; None when it is none. One that still fires there ended with its run."""
     try:
-        known = {field.name for field in fields(Alert)}
-        given = {key: value for key, value in values.items() if key in known}
-        track = given.get("track_id")
-        return Alert(
-            **{
-                **given,
-                "id": str(given["id"]),
-                "kind": AlertKind(given["kind"]),
-                "severity": Severity(given["severity"]),
-                "state": AlertState.RESOLVED,
-                "stream": StreamName(str(given["stream"])),
-                "track_id": None if track is None else TrackId(int(track)),
-                "began_at": float(given["began_at"]),
-                "changed_at": float(given["changed_at"]),
-                "evidence": folder,
-            }
-        )
-    except (AttributeError, KeyError, TypeError, ValueError):
+        return alert_from_json({**values, "state": AlertState.RESOLVED, "evidence": folder})
+    except (TypeError, ValueError):
         return None

@@ -10,11 +10,9 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
 import stat
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +25,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from engines.whole_file import PRIVATE, write_whole
 from stream.config_file import ConfigError, YamlFile, problems_of
 from stream.config_section import SHORTEST_PASSWORD, Section
 from stream.errors import OutputError, UsageError
@@ -122,12 +121,7 @@ def write_users(path: Path, users: Iterable[User]) -> None:
     lines = ["# Written by `unmask web user`: hashes only, yet nobody else needs to read them.", "users:"]
     lines += [f"- {json.dumps(_entry(user))}" for user in users]
     try:
-        file, name = tempfile.mkstemp(dir=path.parent, prefix=".users-")
-        with os.fdopen(file, "w", encoding="utf-8") as out:
-            out.write("\n".join(lines) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(name, path)
+        write_whole(path, "".join(f"{line}\n" for line in lines).encode(), PRIVATE)
     except OSError as error:
         raise OutputError(f"cannot write users to {path} ({error.strerror}): name another file") from error
 

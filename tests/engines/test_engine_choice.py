@@ -14,6 +14,7 @@ from engines.engine_choice import Graph, engines_here, key_here, misfits, open_f
 from engines.errors import CheckpointError, RuntimeMissingError
 from engines.runtime import tensorrt_cuda
 from engines.runtime.ports import TensorSpec
+from engines.runtime.table import ALWAYS
 from engines.store import (
     MANIFEST_FILE,
     EngineKey,
@@ -61,6 +62,20 @@ def test_the_fastest_of_several_is_taken(fastest: int, graph: Graph, root: Path)
     assert (
         open_fastest(graph, root=root).why == "onnxruntime-cpu fp32: the fastest engine here, 1.0 ms when it was built"
     )
+
+
+@pytest.mark.parametrize(("openvino_ms", "taken"), [(1.0, "openvino-cpu"), (1.7, "openvino-cpu"), (1.9, ALWAYS)])
+def test_another_runtime_is_taken_only_where_it_is_plainly_faster(
+    openvino_ms: float, taken: str, graph: Graph, root: Path
+) -> None:
+    pytest.importorskip("openvino")
+    assert isinstance(graph.source, Path)
+    options = ["--root", str(root), "--runtime", "openvino", "--precision", "fp32"]
+    assert build_engines.main(["--model", str(graph.source.parent), *options]) == 0
+    for folder, manifest in engines_here(graph, root):
+        took_ms = 2.0 if manifest.key.runtime == ALWAYS else openvino_ms
+        edit(folder, timings=[{"batch": 1, "p50_ms": took_ms, "p95_ms": 3.0}])
+    assert engines_here(graph, root)[0][1].key.runtime == taken
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,15 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def test_a_full_collection_looks_at_nothing_that_was_opened_before_the_video() -> None:
+    """It holds every thread up, and with it every stream's pictures, for as long as it looks."""
+    looked_at, before = list[int](), len(gc.get_objects())
+    asked = config(Path(), "test", scores=None, duration_s=0.2)
+    watch(asked, parts=parts(), on_started=lambda _: looked_at.append(len(gc.get_objects())))
+    assert looked_at[0] < before / 10
+    assert gc.get_freeze_count() == 0, "garbage would never be freed after the watch"
+
+
 def test_without_a_display_it_watches_without_a_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from stream.cli import _log_handler, main
+from stream import commands
+from stream.cli import COMMANDS, _log_handler, main
 from stream.errors import MissingPartError, ModelError, OutputError, SourceError, UnmaskError, UsageError
+from stream.release import release
+
+SHARED = {"arguments", "signals", "terminal"}
+"""What commands have in common."""
 
 
 def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -28,6 +33,17 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
     assert all(command in text for command in ("watch", "score", "import", "models", "demo", "doctor", "config"))
     for error in (UsageError, ModelError, SourceError, OutputError, MissingPartError):
         assert f" {error.exit_code}  " in text
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert (left.value.code, capsys.readouterr().out) == (0, f"unmask {release()}\n")
+
+
+def test_every_command_is_a_module_of_its_own() -> None:
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert {add.__module__.rpartition(".")[2] for add in COMMANDS} == modules - {"__init__", *SHARED}
 
 
 def test_exit_codes_are_all_different() -> None:

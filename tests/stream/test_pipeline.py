@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -144,6 +145,22 @@ def test_a_face_too_small_is_unsure_with_its_reason_and_never_embedded() -> None
     assert (last.verdict, last.reason, last.fake_probability) == (Verdict.UNSURE, QualityReason.TOO_SMALL, None)
     assert house.backbone.calls == 0
     assert ("cam", "too_small") in house.observer.of("face_rejected")
+
+
+def test_a_broken_picture_is_never_sampled_and_its_slot_waits_for_a_whole_one() -> None:
+    house = House(logit=4.0)
+    stream = house.stream()
+    house.play(stream, 3.0)
+    samples = house.backbone.calls
+    broken = [replace(frame_of(3.0 + step / 30, stream=stream.name), is_damaged=True) for step in range(30)]
+    shown = [house.analyzer.step([(stream, frame)])[0].faces[0] for frame in broken]
+    assert house.backbone.calls == samples
+    assert (shown[0].verdict, shown[0].reason) == (Verdict.FAKE, None), "a short loss leaves the verdict standing"
+    assert (shown[-1].verdict, shown[-1].reason) == (Verdict.UNSURE, QualityReason.DAMAGED)
+    assert ("cam", "damaged") in house.observer.of("face_rejected")
+    after = house.play(stream, 0.1, start_s=4.0)
+    assert house.backbone.calls == samples + 1
+    assert after[-1].faces[0].reason is None
 
 
 def test_a_model_that_gives_no_number_is_an_error_and_never_a_score() -> None:

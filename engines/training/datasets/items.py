@@ -12,6 +12,7 @@ from engines.training.errors import TrainingError
 
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+_FAKE, _REAL = {"fake", "1", "true"}, {"real", "0", "false"}
 DFDC_SPLITS = (("train", range(35)), ("val", range(35, 40)), ("test", range(40, 50)))
 """The published split of DFDC's 50 parts (Bonettini et al. 2020)."""
 
@@ -80,6 +81,14 @@ def files_in(folder: Path, extensions: frozenset[str] = VIDEOS) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in extensions and path.is_file())
+
+
+def label_is_fake(text: str | None) -> bool:
+    """``FAKE`` or 1, ``REAL`` or 0. Raises TrainingError for anything else."""
+    word = (text or "").strip().lower()
+    if word not in _FAKE | _REAL:
+        raise TrainingError(f"a label is {text!r}: write FAKE or REAL")
+    return word in _FAKE
 
 
 def dfdc_split(part: int | None) -> str | None:

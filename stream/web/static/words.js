@@ -14,6 +14,7 @@ export const REASONS = {
   dark: "the face is too dark",
   cut_off: "the face is cut off at the edge",
   low_confidence: "this is not clearly a face",
+  damaged: "the picture is broken: parts of it were lost on the way",
 };
 
 export const STATES = {

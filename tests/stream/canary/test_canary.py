@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from engines.errors import InferenceError
+from engines.jpeg import jpeg_from_rgb
 from stream.alerts.alert import Alert, AlertKind, AlertState
 from stream.canary.answers import TOLERANCE, Answer, Result, answer_of
 from stream.canary.canary import REST, Canary
-from stream.canary.clips import GENUINE, LABELS, PICTURES, STREAM, SWAPPED, CanaryClip, jpeg_of
+from stream.canary.clips import GENUINE, LABELS, PICTURES, STREAM, SWAPPED, CanaryClip
 from stream.canary.keeper import CanaryKeeper, Told
 from stream.errors import MissingPartError
 from stream.scoring.scorer import ModelScorer
@@ -31,7 +32,7 @@ def clip_of(name: str, light: int) -> CanaryClip:
     """Noise around a brightness: the scripted model goes by it."""
     rng = np.random.default_rng(light)
     rgb = np.clip(rng.normal(light, 30, (240, 320, 3)), 0, 255).astype(np.uint8)
-    return CanaryClip(name, (jpeg_of(rgb, 90),) * PICTURES)
+    return CanaryClip(name, (jpeg_from_rgb(rgb, 90),) * PICTURES)
 
 
 CLIPS = (clip_of(GENUINE, 70), clip_of(SWAPPED, 190))

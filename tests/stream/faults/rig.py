@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +29,8 @@ RETRY = RetryConfig(first_s=0.2, longest_s=1.0, stalled_after_s=1.5)
 BACK_WITHIN_S = 2 * RETRY.longest_s
 CONNECTS_IN_S = 8.0
 """How long RTSP's own handshake and the first key frame may take while every core is busy."""
-LONGEST_GAP_S = 0.1 + 1.4
-"""The rule's 100 ms, and how long a busy machine may keep a thread waiting."""
+LONGEST_GAP_S = 1.5
+"""So that a busy machine fails no test; ``bench.fault_gaps`` measures the rule, 100 ms."""
 TWO_ERAS = 0.5
 """Black and white pictures lie 1.7 apart in a normalised crop."""
 
@@ -230,14 +227,3 @@ def check_no_window_spans(run: Watching) -> None:
 def check_beside_went_on(run: Watching, since_s: float) -> None:
     assert run.witness.reasons_of(BESIDE) == set()
     assert run.witness.longest_gap_s(since_s) < LONGEST_GAP_S
-
-
-def write_certificate(folder: Path) -> Path | None:
-    """A self-signed certificate with its key; None without the openssl command."""
-    if shutil.which("openssl") is None:
-        return None
-    made, key = folder / "certificate.pem", folder / "key.pem"
-    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=somebody.else"]
-    subprocess.run(["openssl", *words, "-keyout", key, "-out", made], check=True, capture_output=True)
-    made.write_text(made.read_text() + key.read_text())
-    return made

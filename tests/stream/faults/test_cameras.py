@@ -19,10 +19,11 @@ from tests.stream.sources.video_parts import Footprint, need_gst, wait_until
 need_gst()
 
 from bench.faulty_camera import X264, FaultyCamera, Login, picture, raw  # noqa: E402
+from bench.peers import Mute, Relay, refused_port, write_certificate  # noqa: E402
 from stream.types import StreamState  # noqa: E402
-from tests.stream.faults.relay import Mute, Relay, refused_port  # noqa: E402
 from tests.stream.faults.rig import (  # noqa: E402
     BACK_WITHIN_S,
+    BESIDE,
     CAMERA,
     CONNECTS_IN_S,
     RETRY,
@@ -32,7 +33,6 @@ from tests.stream.faults.rig import (  # noqa: E402
     check_beside_went_on,
     check_no_window_spans,
     watching,
-    write_certificate,
 )
 
 AVC = (
@@ -260,6 +260,10 @@ def test_a_bad_network_costs_pictures_and_nothing_else(launch: str, transport: s
         run.await_scores(more=2)
         check_beside_went_on(run, since_s)
         assert run.failure is None
+        if "drop-probability" in launch:
+            assert run.metric("unmask_stream_frames_damaged_total", stream=CAMERA) > 0
+            assert run.metric("unmask_faces_rejected_total", stream=CAMERA, reason="damaged") > 0
+        assert run.metric("unmask_stream_frames_damaged_total", stream=BESIDE) == 0
 
 
 # A camera that is not there yet

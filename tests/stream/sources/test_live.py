@@ -146,7 +146,7 @@ def test_a_camera_that_is_absent_at_start_is_tried_for_ever() -> None:
         assert rig.source.decoder is None
         rig.session(6).send(sample_of(0))
         assert rig.source.state is StreamState.PLAYING
-        assert rig.source.decoder is not None
+        assert rig.source.decoder == "scripted", "known with the first frame"
         frame = rig.source.read(0.0)
         assert frame is not None
         assert frame.segment == 0

@@ -39,6 +39,9 @@ def shown(text: str) -> str:
 @example("1rtsp://user", "", "", "cam/x")
 @example("rtsp:\\\\user", "", "", "cam/x")
 @example("file:///clips/user", "", "", "cam")
+@example("rtsp", "//", "/", "cam/x")
+@example("rtsp", "//", ":/", "")
+@example("rtsp", "//", "?", "cam")
 def test_no_text_of_a_mistyped_address_shows_its_password(before: str, left: str, right: str, after: str) -> None:
     text = f"{before}:{left}{SECRET}{right}@{after}"
     assert SECRET not in shown(text)

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
 
 from stream.app import Started, watch
-from stream.cli import _say_where
+from stream.commands.watch import say_where
 from stream.errors import OutputError, UsageError
 from tests.stream.test_app import config, parts
 from tests.stream.web.test_live import events_in
@@ -169,5 +169,5 @@ def test_a_run_without_a_page_loads_no_server() -> None:
 def test_its_address_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     facts: dict[str, object] = {field.name: None for field in fields(Started)}
     started = Started(**{**facts, "model": "m", "restream_urls": (), "page_url": "http://127.0.0.1:8080/"})  # type: ignore[arg-type]
-    _say_where(started)
+    say_where(started)
     assert "page http://127.0.0.1:8080/" in capsys.readouterr().err.splitlines()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engines.training.datasets.deepfake_faces import picture_bytes, read_table
 from engines.training.datasets.items import LabelledItem
 from engines.training.datasets.table import READERS, read_dataset
 from engines.training.errors import TrainingError
@@ -76,6 +78,46 @@ def test_parts_beside_kaggles_table_give_the_published_split(tmp_path: Path, pac
 def test_a_part_column_gives_the_published_split_too(tmp_path: Path) -> None:
     write_table(tmp_path / "metadata.csv", [["videoname", "label", "original", "part"], ["a.mp4", "REAL", "", "37"]])
     assert by_name("deepfake-faces", touch(tmp_path, "faces_224/a.jpg"))["a"].split == "val"
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "source", "is_fake"),
+    [
+        ("label,original", "FAKE,b.mp4", "b", True),
+        ("label,original,video", "fake,,c.mp4", "c", True),
+        ("label,original,video", "0,b.mp4,c.mp4", "b", False),
+        ("label,original", "REAL,", "a", False),
+        ("label", "1", "a", True),
+    ],
+)
+def test_a_row_s_source_is_its_original_else_its_video_else_itself(
+    tmp_path: Path, columns: str, values: str, source: str, is_fake: bool
+) -> None:
+    (tmp_path / "metadata.csv").write_text(f"\ufeffvideoname,{columns}\na.mp4,{values}\n", encoding="utf-8")
+    (row,) = read_table(tmp_path, needs_sources=False)
+    assert (row.name, row.source, row.is_fake) == ("a", source, is_fake)
+
+
+def test_a_line_that_is_cut_short_is_no_line(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("videoname,label,original,split\na.mp4,REAL,,train\nb.mp4\n")
+    with pytest.raises(TrainingError, match=r"metadata\.csv: a label is None"):
+        read_table(tmp_path)
+
+
+def test_a_picture_that_lies_unpacked_beside_its_zip_is_one_item(tmp_path: Path) -> None:
+    for zipped in (True, False):
+        write_set(tmp_path, rows_of(1, "train", "a"), zipped=zipped)
+    listing = read_dataset("deepfake-faces", tmp_path)
+    assert [(item.name, item.member) for item in listing.items] == [("a0f0", None), ("a0f1", None), ("a0r", None)]
+
+
+def test_a_picture_is_found_however_its_zip_spells_its_name(tmp_path: Path) -> None:
+    root = write_set(tmp_path, rows_of(1, "train", "a"), zipped=False)
+    (root / "faces_224" / "a0r.jpg").unlink()
+    with zipfile.ZipFile(root / "more.zip", "w") as packed:
+        packed.writestr("./faces//a0r.JPG", b"picture")
+    assert dict(picture_bytes(root, {"a0r"})) == {"a0r": b"picture"}
+    assert by_name("deepfake-faces", root)["a0r"].read_bytes() == b"picture"
 
 
 def test_rows_without_a_picture_are_counted(tmp_path: Path) -> None:
@@ -239,11 +281,15 @@ def breaks(**files: str) -> Callable[[Path], None]:
 
 MALFORMED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "faces without a table": ("deepfake-faces", breaks(), "give its folder"),
-    "faces without a column": ("deepfake-faces", breaks(metadata_DOT_csv="videoname,label\na.mp4,REAL\n"), "give its"),
+    "faces without a column": (
+        "deepfake-faces",
+        breaks(metadata_DOT_csv="videoname,label\na.mp4,REAL\n"),
+        "column original",
+    ),
     "faces with an odd label": (
         "deepfake-faces",
-        breaks(metadata_DOT_csv="videoname,label,original,split\na.mp4,Fake,,train\n"),
-        "neither REAL nor FAKE",
+        breaks(metadata_DOT_csv="videoname,label,original,split\na.mp4,MAYBE,,train\n"),
+        "write FAKE or REAL",
     ),
     "faces with an odd part": (
         "deepfake-faces",
@@ -253,7 +299,7 @@ MALFORMED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "faces with packed parts that are not": (
         "deepfake-faces",
         breaks(metadata_DOT_csv="videoname,label,original\na.mp4,FAKE,\n", parts_DOT_csv_DOT_gz="vid,part"),
-        "give its folder",
+        "mend or remove it",
     ),
     "faces without pictures": (
         "deepfake-faces",

@@ -1,12 +1,15 @@
-"""Peers that answer late, never, or not at all."""
+"""Peers that answer late, never, not at all, or under a name that nobody vouches for."""
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
 @contextmanager
@@ -80,3 +83,14 @@ def _pass_on(source: socket.socket, target: socket.socket, wait_s: float) -> Non
             wait_s = 0.0
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
+
+
+def write_certificate(folder: Path) -> Path | None:
+    """A self-signed certificate with its key; None without the openssl command."""
+    if shutil.which("openssl") is None:
+        return None
+    made, key = folder / "certificate.pem", folder / "key.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=somebody.else"]
+    subprocess.run(["openssl", *words, "-keyout", key, "-out", made], check=True, capture_output=True)
+    made.write_text(made.read_text() + key.read_text())
+    return made

@@ -1,0 +1,356 @@
+"""Every way in which one camera, one far side or one inference fails beside streams that must not notice.
+
+A fault is a generator: what it needs is there when it yields, and what it breaks is broken and mended afterwards.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.faulty_camera import X264, FaultyCamera, Login, picture, raw
+from bench.peers import Mute, Relay, refused_port, write_certificate
+from engines.errors import InferenceError
+from engines.runtime.ports import Array, Backend
+from engines.runtime.wrapped import WrappedBackend
+from stream.benchmark.trial import Watching
+from stream.config import StreamConfig
+from stream.errors import MissingPartError, SourceError
+from stream.types import StreamName, StreamState
+
+FAULTY = StreamName("faulty")
+POLL_S = 0.02
+AWAITED_S = 30.0
+PLAYS_AGAIN = 15
+"""Pictures after which a mended camera counts as playing."""
+AWAY_S = 1.0
+FROZEN_S = 3.0
+"""Longer than the benchmark's streams may be silent."""
+FLAPS = 5
+HANGS_S = 2.0
+JPEG = picture("ball", encoder="jpegenc", pay="rtpjpegpay name=pay0 pt=26")
+SCRAPER_WORDS = (b"", b"GET /met", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") * 5
+
+Steps = Iterator[None]
+Fault = Callable[["Stage"], Steps]
+
+
+@dataclass
+class Trouble:
+    """What the next run of a network meets, once."""
+
+    _next: Callable[[], None] | None = None
+
+    def meet_next(self, what: Callable[[], None]) -> None:
+        self._next = what
+
+    @property
+    def was_met(self) -> bool:
+        return self._next is None
+
+    def meet(self) -> None:
+        """On the thread that runs the network."""
+        what, self._next = self._next, None
+        if what is not None:
+            what()
+
+    def wrap(self, stage: str, backend: Backend) -> Backend:  # noqa: ARG002 - as ``stream.parts.Wrap``
+        return TroubledBackend(backend, self)
+
+
+class TroubledBackend(WrappedBackend):
+    """A Backend that meets trouble before it runs."""
+
+    def __init__(self, inner: Backend, trouble: Trouble) -> None:
+        super().__init__(inner)
+        self._trouble = trouble
+
+    @property
+    def infer_device(self) -> Callable[[Mapping[str, int], int], dict[str, Array]] | None:
+        """As the inner one's; None while that reads no device memory."""
+        inner: Callable[[Mapping[str, int], int], dict[str, Array]] | None = getattr(self._inner, "infer_device", None)
+        return None if inner is None else lambda pointers, batch: self._met(lambda: inner(pointers, batch))
+
+    def infer(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return self._met(lambda: self._inner.infer(arrays))
+
+    def _met(self, run: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        self._trouble.meet()
+        return run()
+
+
+@dataclass
+class Stage:
+    """The running watch, and the one stream beside it that a fault has; what it opens ends with ``closing``."""
+
+    run: Watching
+    trouble: Trouble
+    folder: Path
+    seconds: float
+    """How long a fault lasts that nobody mends."""
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def camera(self, launch: str | None = None, **options: Any) -> FaultyCamera:
+        camera = self.closing.enter_context(FaultyCamera(launch or picture("ball"), **options))
+        if not camera.url:
+            raise SourceError("the faulty camera's process ended at once: measure the row again")
+        return camera
+
+    def add(self, url: str, **details: Any) -> None:
+        self.run.started.streams.add(StreamConfig(source=url, name=FAULTY, **details))
+        self.closing.callback(self.run.started.streams.remove, FAULTY)
+
+    def playing(self, launch: str | None = None, **details: Any) -> FaultyCamera:
+        """A camera that is watched and plays."""
+        camera = self.camera(launch)
+        self.add(camera.url, **details)
+        self.await_frames()
+        return camera
+
+    def await_frames(self, more: int = PLAYS_AGAIN) -> None:
+        recorder = self.run.recorder
+        wanted = len(recorder.arrived_ns[FAULTY]) + more
+        _wait_until(
+            lambda: len(recorder.arrived_ns[FAULTY]) >= wanted and recorder.state.get(FAULTY) is StreamState.PLAYING,
+            "the faulty camera does not play",
+        )
+
+    def await_loss(self) -> None:
+        recorder = self.run.recorder
+        _wait_until(lambda: recorder.state.get(FAULTY) is not StreamState.PLAYING, "the camera was not lost")
+
+    def last(self) -> None:
+        """For a fault that nobody mends."""
+        time.sleep(self.seconds)
+
+    def last_unseen(self, url: str) -> None:
+        """The same with a camera that never plays: until it was given up once at least."""
+        began_s = time.monotonic()
+        self.add(url)
+        state = self.run.recorder.state
+        _wait_until(lambda: state.get(FAULTY) is StreamState.RECONNECTING, "the faulty camera was not given up")
+        time.sleep(max(0.0, began_s + self.seconds - time.monotonic()))
+
+
+def _wait_until(condition: Callable[[], bool], else_: str) -> None:
+    deadline = time.monotonic() + AWAITED_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SourceError(f"{else_} within {AWAITED_S:.0f} s: measure the row again")
+        time.sleep(POLL_S)
+
+
+# What is no fault, and must not be felt either
+
+
+def _nothing(_: Stage) -> Steps:
+    yield
+
+
+def _comes_and_goes(on: Stage) -> Steps:
+    camera = on.camera()
+    yield
+    on.add(camera.url)
+    on.await_frames()
+    on.closing.close()
+
+
+# A camera that plays and is lost
+
+
+def _killed(on: Stage) -> Steps:
+    camera = on.playing()
+    yield
+    camera.kill()
+    on.await_loss()
+    time.sleep(AWAY_S)
+    camera.start_again(picture("ball"))
+    on.await_frames()
+
+
+def _frozen(on: Stage) -> Steps:
+    camera = on.playing()
+    yield
+    camera.freeze()
+    time.sleep(FROZEN_S)
+    camera.thaw()
+    on.await_frames()
+
+
+def _flapping(on: Stage) -> Steps:
+    camera = on.playing()
+    yield
+    for _ in range(FLAPS):
+        camera.hang_up()
+        time.sleep(1.0)
+    on.await_frames()
+
+
+def _other_codec(on: Stage) -> Steps:
+    camera = on.playing()
+    yield
+    camera.launch(JPEG)
+    on.await_loss()
+    on.await_frames()
+
+
+# A camera that changes while it plays, and its network
+
+
+def _becomes(caps: str) -> Fault:
+    def steps(on: Stage) -> Steps:
+        camera = on.playing()
+        yield
+        camera.change("caps", "caps", f"video/x-raw,format=I420,{caps}")
+        on.await_frames()
+
+    return steps
+
+
+def _jumps(seconds: float) -> Fault:
+    def steps(on: Stage) -> Steps:
+        camera = on.playing()
+        yield
+        camera.shift(seconds)
+        on.await_frames()
+
+    return steps
+
+
+def _through(element: str) -> Fault:
+    """The camera's packets go through an element that harms them, from its first one on."""
+    pay = f"h264parse ! rtph264pay name=pay pt=96 mtu=300 config-interval=-1 ! {element}"
+
+    def steps(on: Stage) -> Steps:
+        camera = on.camera(f"( {raw('ball')} ! {X264} ! {pay} )")
+        yield
+        on.add(camera.url)
+        on.await_frames()
+        on.last()
+
+    return steps
+
+
+# A camera that is not there
+
+
+def _refused(on: Stage) -> Steps:
+    port = on.closing.enter_context(refused_port())
+    yield
+    on.last_unseen(f"rtsp://127.0.0.1:{port}/camera")
+
+
+def _unauthorized(on: Stage) -> Steps:
+    camera = on.camera(login=Login("guard", "secret"))
+    yield
+    on.last_unseen(camera.url)
+
+
+def _not_found(on: Stage) -> Steps:
+    camera = on.camera()
+    yield
+    on.last_unseen(camera.url + "-elsewhere")
+
+
+def _untrusted(on: Stage) -> Steps:
+    certificate = write_certificate(on.folder)
+    if certificate is None:
+        raise MissingPartError("openssl is missing: apt install openssl")
+    camera = on.camera(certificate=certificate)
+    yield
+    on.last_unseen(camera.url)
+
+
+def _never_answers(on: Stage) -> Steps:
+    mute = on.closing.enter_context(Mute())
+    yield
+    on.last_unseen(f"rtsp://127.0.0.1:{mute.port}/camera")
+
+
+def _slow_to_answer(on: Stage) -> Steps:
+    relay = on.closing.enter_context(Relay(on.camera().port, answer_after_s=2.0))
+    yield
+    on.add(f"rtsp://127.0.0.1:{relay.port}/camera")
+    on.await_frames()
+
+
+# Far sides, and inference
+
+
+def _recording_full(on: Stage) -> Steps:
+    camera = on.camera()
+    yield
+    on.add(camera.url, save=Path("/dev/full"))
+    on.await_frames()
+    on.last()
+
+
+def _scores_full(on: Stage) -> Steps:
+    """No file of this process may grow: the scores' next line is refused as a full disk refuses it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    on.closing.callback(resource.setrlimit, resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    on.last()
+
+
+def _deaf_scrapers(on: Stage) -> Steps:
+    port = urlsplit(on.run.started.metrics_url or "").port or 0
+    yield
+    for words in SCRAPER_WORDS:
+        scraper = on.closing.enter_context(socket.create_connection(("127.0.0.1", port)))
+        scraper.sendall(words)
+    on.last()
+
+
+def _inference_throws(on: Stage) -> Steps:
+    def throw() -> None:
+        raise InferenceError("the benchmark's own: the device was busy")
+
+    yield
+    on.trouble.meet_next(throw)
+    _wait_until(lambda: on.trouble.was_met, "no network ran")
+    on.last()
+
+
+def _inference_hangs(on: Stage) -> Steps:
+    yield
+    on.trouble.meet_next(lambda: time.sleep(HANGS_S))
+    _wait_until(lambda: on.trouble.was_met, "no network ran")
+    time.sleep(HANGS_S)
+
+
+NOTHING = "nothing fails"
+FAULTS: dict[str, Fault] = {
+    NOTHING: _nothing,
+    "added and removed": _comes_and_goes,
+    "killed, started again": _killed,
+    "frozen, thawed": _frozen,
+    "hung up every second": _flapping,
+    "another codec": _other_codec,
+    "another size": _becomes("width=480,height=360,framerate=25/1"),
+    "another frame rate": _becomes("width=320,height=240,framerate=50/1"),
+    "clock jumps forward": _jumps(30.0),
+    "clock jumps back": _jumps(-30.0),
+    "20 % loss": _through("netsim name=pay0 drop-probability=0.2"),
+    "corrupted packets": _through("breakmydata name=pay0 probability=0.0005"),
+    "refused": _refused,
+    "wrong password": _unauthorized,
+    "wrong path": _not_found,
+    "untrusted certificate": _untrusted,
+    "never answers": _never_answers,
+    "slow to answer": _slow_to_answer,
+    "recording's disk full": _recording_full,
+    "silent scrapers": _deaf_scrapers,
+    "inference throws": _inference_throws,
+    "inference hangs": _inference_hangs,
+    "scores' disk full": _scores_full,
+}
+"""In the order in which they are measured; the last ends the scores of the whole run."""
