@@ -1,7 +1,6 @@
 # `make demo` and `make test` do all set-up themselves; the second time they need no network.
 
 PYTHON := .venv/bin/python
-# Threads of torch spin while they wait for each other, so beside other tests each process has one (below).
 # These hold the gaps of a healthy stream to a bound, so they have the machine for themselves, after all others.
 CALM := tests/stream/faults
 
@@ -34,6 +33,7 @@ audit:           ## look the installed packages up among known vulnerabilities (
 types:           ## mypy, strict
 	@.venv/bin/mypy
 
+# Threads of torch spin while they wait for each other, so beside other tests each process has one.
 tests:           ## pytest, by WORKERS=3 processes: most tests wait more than they work
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder --ignore=$(CALM)
 	@$(PYTHON) -m pytest -n 2 $(CALM)
