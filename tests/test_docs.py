@@ -87,7 +87,7 @@ def test_every_option_exists(page: Path) -> None:
 def test_every_make_target_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     wanted = [words[1:] for code in code_of(page) if (words := code.split())[0] == "make"]
-    assert [target for words in wanted for target in words if target not in targets] == []
+    assert [target for words in wanted for target in words if "=" not in target and target not in targets] == []
 
 
 @each_page
