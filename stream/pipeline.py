@@ -39,6 +39,8 @@ from stream.types import (
 )
 
 Answer = TypeVar("Answer")
+BRIDGED_NS = 800_000_000
+"""Broken pictures for less than this leave slots empty, no more: as long as a verdict waits for better pictures."""
 
 
 @dataclass
@@ -59,17 +61,30 @@ class StreamAnalysis:
     motion: Motion = field(default_factory=Motion)
     is_steady: bool = False
     """The last look showed what the one before did: see stream.scheduling.detection."""
+    damaged_since_ns: int | None = None
+    """Media time of the first look at broken pictures since the last whole one."""
 
     def begin(self, segment: int) -> None:
         """Forget everything that must not span a reconnect, a PTS jump or a resolution change."""
         self.segment = segment
-        self.looked = self.passed = None
+        self.looked = self.passed = self.damaged_since_ns = None
         self.is_steady = False
         self.qualities.clear()
         self.verdicts.clear()
         self.motion = Motion()
         self.tracker.reset()
         self.book.begin_segment()
+
+
+def _note_damage(stream: StreamAnalysis, frame: Frame) -> None:
+    """After a longer stretch of broken pictures windows begin anew, as after a reconnect: who knows what was missed."""
+    if frame.is_damaged:
+        if stream.damaged_since_ns is None:
+            stream.damaged_since_ns = frame.pts_ns
+    elif stream.damaged_since_ns is not None:
+        if frame.pts_ns - stream.damaged_since_ns >= BRIDGED_NS:
+            stream.book.forget_samples()
+        stream.damaged_since_ns = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +190,7 @@ class Analyzer:
         if stream.segment != frame.segment:
             stream.begin(frame.segment)
             self.scheduler.begin_segment(stream.name)
+        _note_damage(stream, frame)
         began = self._clock()
         faces = self._detect(frame)
         self._took([stream], "detect", 1, began)
@@ -199,9 +215,13 @@ class Analyzer:
         ]
 
     def _wanted(self, view: _Looked) -> tuple[TrackId, ...]:
-        """Faces seen in this frame that want a sample, who goes first first."""
+        """Faces seen in this frame that want a sample, who goes first first. Those of a broken one take no turn."""
         seen = [track.track_id for track in view.tracks if track.detected]
         slots = self._open_slots(view.stream, seen, view.frame.pts_ns)
+        if view.frame.is_damaged:
+            for slot in slots:
+                self._reject(view.stream, slot.track_id, QualityReason.DAMAGED)
+            return ()
         return self.scheduler.wanted(view.stream.name, slots, view.frame.pts_ns, self._tell_skipped)
 
     def _open_slots(self, stream: StreamAnalysis, track_ids: Sequence[TrackId], pts_ns: int) -> list[OpenSlot]:
@@ -218,17 +238,21 @@ class Analyzer:
         only_gate_looks = self._scorer.cuts_faces and self._witness is None  # the GPU cuts what the model sees
         cut = crop_grey if only_gate_looks else crop_planes
         crop = cut(planes, square, pixels.size)
-        reason = self._judge(crop, square, track, view.frame)
-        view.stream.qualities[track.track_id] = reason
-        if reason is None:
-            return [(FaceView(planes, square), crop)]
-        self._observer.face_rejected(view.stream.name, reason.value)
-        return []
+        reason = self._judge(crop, square, track, (planes.width, planes.height))
+        if reason is not None:
+            self._reject(view.stream, track.track_id, reason)
+            return []
+        view.stream.qualities[track.track_id] = None
+        return [(FaceView(planes, square), crop)]
 
-    def _judge(self, crop: Bytes, square: Square, track: TrackedFace, frame: Frame) -> QualityReason | None:
-        if frame.is_damaged:
-            return QualityReason.DAMAGED
-        return quality_reason(crop, square, track.face, (frame.planes.width, frame.planes.height), self._quality)
+    def _reject(self, stream: StreamAnalysis, track_id: TrackId, reason: QualityReason) -> None:
+        stream.qualities[track_id] = reason
+        self._observer.face_rejected(stream.name, reason.value)
+
+    def _judge(
+        self, crop: Bytes, square: Square, track: TrackedFace, frame_wh: tuple[int, int]
+    ) -> QualityReason | None:
+        return quality_reason(crop, square, track.face, frame_wh, self._quality)
 
     def _embed(self, due: Sequence[_DueFace]) -> None:
         if not due:

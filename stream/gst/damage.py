@@ -1,13 +1,15 @@
 """Which decoded pictures were made from broken ones.
 
-After a loss, every picture is predicted from one that lacks something, until a key frame comes. Decoders rarely say
-so: they cover up what is missing, and the cover looks like a forgery. What goes into them tells: RTP depayloaders mark
-what follows a gap (GST_BUFFER_FLAG_DISCONT), parsers what needs other pictures (GST_BUFFER_FLAG_DELTA_UNIT).
+After a loss, every picture is predicted from one that lacks something, until a key picture comes. Decoders rarely say
+so: they cover up what is missing, and the cover looks like a forgery. What goes into them tells: depayloaders mark what
+follows a gap (GST_BUFFER_FLAG_DISCONT), parsers what needs other pictures (GST_BUFFER_FLAG_DELTA_UNIT).
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import gi
@@ -15,71 +17,154 @@ import gi
 gi.require_version("Gst", "1.0")
 from gi.repository import Gst  # noqa: E402
 
+from stream.gst.key_pictures import stands_alone  # noqa: E402
+
 Gst.init(None)
 
 HEALED_AFTER_NS = 10_000_000_000
-"""Media time after a loss from which pictures count as whole again: some cameras refresh them bit by bit and hardly
-ever send a key frame."""
+"""After a loss from which pictures count as whole again: some streams never have a key picture."""
 MAX_IN_DECODER = 64
-"""Pictures that a decoder may hold."""
-NO_TIME = int(Gst.CLOCK_TIME_NONE)
+"""Pictures that a decoder and the queues behind it may hold."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture on its way into a decoder, in decoding order."""
+
+    is_key: bool
+    """It, or a parser for it, says that decoding may begin here."""
+    stands_alone: bool
+    """Nothing before it is needed; otherwise a key picture only begins a refresh that the next one ends."""
+    follows_gap: bool
+    at_ns: int
+    """When it came, on any steady clock."""
+    pts_ns: int | None
+    """None where it has no time."""
 
 
 class LossState:
     """Whether what is decoded now stands on something that was lost. Pure."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gaps_are_losses: bool = True) -> None:
+        """``gaps_are_losses``: packets come singly, so that a gap may have cost a part of the very picture it marks.
+
+        Otherwise, in files and segments, whole pictures are missing before it.
+        """
+        self._gaps_are_losses = gaps_are_losses
         self.is_damaged = True
-        """Before the first key frame nothing can be decoded rightly."""
-        self._lost_ns: int | None = None
+        """Before the first key picture nothing can be decoded rightly."""
+        self._lost: Encoded | None = None
         self._healed_ns: int | None = None
-        """Time of the key frame that ended the damage; what is shown before it may still be predicted across it."""
+        """Time of the key picture that ended the damage; what is shown before it may be predicted across it."""
+        self._is_refreshing = False
+        self._before: Encoded | None = None
 
-    def update(self, *, follows_gap: bool, is_key: bool, pts_ns: int | None) -> bool:
-        """Of the next encoded picture, in decoding order; ``pts_ns``: None where it has no time."""
-        if is_key:
-            self._healed_ns = pts_ns if self.is_damaged else self._healed_ns
+    def update(self, picture: Encoded) -> bool:
+        """Whether this picture, in decoding order the next, is damaged."""
+        before, self._before = self._before, picture
+        if self._lost is None:
+            self._lost = picture  # of a stream that was joined in its middle
+        if picture.is_key and not (self._gaps_are_losses and self._lacks_parts(picture, before)):
+            self._heal(picture)
+        elif picture.follows_gap and before is not None:
+            self._lose(picture)
+        elif self.is_damaged and _is_long_after(picture, self._lost):
             self.is_damaged = False
-        elif follows_gap or (self.is_damaged and self._lost_ns is None):
-            self.is_damaged, self._lost_ns = True, pts_ns
-        elif self.is_damaged and _is_later(pts_ns, self._lost_ns, HEALED_AFTER_NS):
-            self.is_damaged = False
-        return self.is_damaged or _is_later(self._healed_ns, pts_ns, 0)
+        return self.is_damaged or _is_shown_before(picture, self._healed_ns)
+
+    def _lacks_parts(self, picture: Encoded, before: Encoded | None) -> bool:
+        """Depayloaders may make two pictures of the one that the gap lies in; both have its time."""
+        if before is None:
+            return False
+        is_rest = self.is_damaged and picture.pts_ns is not None and picture.pts_ns == before.pts_ns
+        return picture.follows_gap or is_rest
+
+    def _heal(self, key: Encoded) -> None:
+        if not self.is_damaged:
+            self._healed_ns = None
+        elif key.stands_alone or self._is_refreshing:
+            self.is_damaged, self._is_refreshing, self._healed_ns = False, False, key.pts_ns
+        else:
+            self._is_refreshing = True
+
+    def _lose(self, picture: Encoded) -> None:
+        self.is_damaged, self._is_refreshing, self._lost = True, False, picture
 
 
-def _is_later(one_ns: int | None, other_ns: int | None, by_ns: int) -> bool:
-    return one_ns is not None and other_ns is not None and one_ns - other_ns > by_ns
+def _is_long_after(picture: Encoded, lost: Encoded) -> bool:
+    if picture.pts_ns is None or lost.pts_ns is None:
+        return picture.at_ns - lost.at_ns > HEALED_AFTER_NS
+    return picture.pts_ns - lost.pts_ns > HEALED_AFTER_NS
+
+
+def _is_shown_before(picture: Encoded, key_ns: int | None) -> bool:
+    return picture.pts_ns is not None and key_ns is not None and picture.pts_ns < key_ns
 
 
 class DamageMarks:
-    """Carries the state of each picture through one decoder; its probes call it, from one thread each."""
+    """Carries the state of each picture past the decoders of one session, by its time.
+
+    ``begin`` and ``entered`` are called before the decoder, ``stamp`` behind it, from one thread each.
+    """
 
     def __init__(self) -> None:
-        self._state = LossState()
+        self._state: LossState | None = None
         self._damaged: OrderedDict[int, None] = OrderedDict()
+        self._foreign_since_ns: int | None = None
 
-    def entered(self, buffer: Any) -> None:
+    def begin(self, *, gaps_are_losses: bool) -> None:
+        """A decoder was opened."""
+        self._state = LossState(gaps_are_losses=gaps_are_losses)
+
+    def entered(self, buffer: Any, caps: Any) -> None:
         """An encoded picture goes into the decoder."""
-        pts_ns = buffer.pts
-        is_damaged = self._state.update(
-            follows_gap=buffer.has_flags(Gst.BufferFlags.DISCONT),
-            is_key=not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT),
-            pts_ns=None if pts_ns == NO_TIME else pts_ns,
-        )
-        if is_damaged:
+        if self._state is None:
+            return
+        is_key, pts_ns = not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT), _pts_of(buffer)
+        is_gap = buffer.has_flags(Gst.BufferFlags.DISCONT)
+        alone = is_key and (not self._state.is_damaged or stands_alone(buffer, caps))
+        damaged = self._state.update(Encoded(is_key, alone, is_gap, time.monotonic_ns(), pts_ns))
+        if pts_ns is None:
+            return
+        if damaged:
             self._damaged[pts_ns] = None
-            if len(self._damaged) > MAX_IN_DECODER:  # those that never came out
+            if len(self._damaged) > MAX_IN_DECODER:  # the oldest have long come out
                 self._damaged.popitem(last=False)
+        else:
+            self._damaged.pop(pts_ns, None)
 
-    def left(self, buffer: Any) -> None:
-        """A picture comes out: a damaged one is marked (GST_BUFFER_FLAG_CORRUPTED), for whoever takes the frame."""
-        pts_ns = buffer.pts
-        was_damaged = pts_ns in self._damaged
-        self._damaged.pop(pts_ns, None)
-        if was_damaged or (pts_ns == NO_TIME and self._state.is_damaged):
+    def stamp(self, buffer: Any) -> None:
+        """A picture has come out: GST_BUFFER_FLAG_CORRUPTED says from now on whether it is damaged.
+
+        Elements between the decoder and here may drop flags, but keep times.
+        """
+        if self._was_damaged(_pts_of(buffer)) or self._is_foreign(buffer):
             buffer.set_flags(Gst.BufferFlags.CORRUPTED)
+        else:
+            buffer.unset_flags(Gst.BufferFlags.CORRUPTED)
+
+    def _was_damaged(self, pts_ns: int | None) -> bool:
+        if pts_ns is None:
+            return self._state is not None and self._state.is_damaged
+        return pts_ns in self._damaged
+
+    def _is_foreign(self, buffer: Any) -> bool:
+        """Whether the decoder marks it; one that marks all, since it never met a key picture, is not believed."""
+        if not buffer.has_flags(Gst.BufferFlags.CORRUPTED):
+            self._foreign_since_ns = None
+            return False
+        pts_ns = _pts_of(buffer)
+        now_ns = time.monotonic_ns() if pts_ns is None else pts_ns
+        if self._foreign_since_ns is None:
+            self._foreign_since_ns = now_ns
+        return 0 <= now_ns - self._foreign_since_ns <= HEALED_AFTER_NS
+
+
+def _pts_of(buffer: Any) -> int | None:
+    pts_ns = buffer.pts
+    return None if pts_ns == Gst.CLOCK_TIME_NONE else int(pts_ns)
 
 
 def is_damaged(buffer: Any) -> bool:
-    """Whether a decoded picture is marked as damaged, by us or by its decoder."""
+    """Whether a decoded picture is marked as damaged."""
     return bool(buffer.has_flags(Gst.BufferFlags.CORRUPTED))

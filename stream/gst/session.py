@@ -111,6 +111,7 @@ class GstSession:
         self._packets = packets
         self._decoder = RAW
         self._entered_ns: dict[int, int] = {}
+        self._marks, self._has_packets = DamageMarks(), False
         self._failure: BaseException | None = None
         self._handlers: list[tuple[Any, int]] = []
         self._pipeline: Any = _parsed(launch.text)
@@ -140,7 +141,7 @@ class GstSession:
 
     def pull(self, timeout_s: float) -> Any:
         """The next Gst.Sample, or None: not yet, or never again (see ``is_drained``)."""
-        return self._sink.try_pull_sample(round(timeout_s * Gst.SECOND))
+        return self._stamped(self._sink.try_pull_sample(round(timeout_s * Gst.SECOND)))
 
     @property
     def is_drained(self) -> bool:
@@ -240,11 +241,16 @@ class GstSession:
 
     def _hand_over(self, sink: Any) -> None:
         if self._on_sample is not None:
-            sample = sink.pull_sample()
+            sample = self._stamped(sink.pull_sample())
             if sample is not None:
                 self._on_sample(sample)
         if self._on_waiting is not None:
             self._on_waiting()
+
+    def _stamped(self, sample: Any) -> Any:
+        if sample is not None:
+            self._marks.stamp(sample.get_buffer())
+        return sample
 
     def _on_eos(self, _sink: Any) -> None:
         if self._on_waiting is not None:
@@ -253,6 +259,7 @@ class GstSession:
     def _on_element(self, _pipeline: Any, _bin: Any, element: Any) -> None:
         factory = element.get_factory()
         kind = (factory.get_metadata("klass") if factory is not None else None) or ""
+        self._has_packets = self._has_packets or "Depayloader" in kind
         if "Demux" in kind:
             self._demuxers.append(element)
         if "Decoder" in kind and ("Video" in kind or "Image" in kind):
@@ -263,25 +270,24 @@ class GstSession:
         if self._packets is not None:
             self._packets.begin()
             element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_packet, self._packets)
-        marks = DamageMarks()
-        element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded, marks)
-        element.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._on_picture, marks)
+        self._marks.begin(gaps_are_losses=self._has_packets)
+        element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded)
+        if self._on_decoded is not None:
+            element.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._on_picture)
 
     def _on_packet(self, pad: Any, info: Any, packets: PacketTap) -> Any:
         packets.push(info.get_buffer(), pad.get_current_caps())
         return Gst.PadProbeReturn.OK
 
-    def _on_encoded(self, _pad: Any, info: Any, marks: DamageMarks) -> Any:
+    def _on_encoded(self, pad: Any, info: Any) -> Any:
         buffer = info.get_buffer()
-        marks.entered(buffer)
-        if len(self._entered_ns) < MAX_IN_DECODER:
+        self._marks.entered(buffer, pad.get_current_caps())
+        if self._on_decoded is not None and len(self._entered_ns) < MAX_IN_DECODER:
             self._entered_ns[buffer.pts] = time.monotonic_ns()
         return Gst.PadProbeReturn.OK
 
-    def _on_picture(self, _pad: Any, info: Any, marks: DamageMarks) -> Any:
-        buffer = info.get_buffer()
-        marks.left(buffer)
-        entered_ns = self._entered_ns.pop(buffer.pts, None)
+    def _on_picture(self, _pad: Any, info: Any) -> Any:
+        entered_ns = self._entered_ns.pop(info.get_buffer().pts, None)
         if entered_ns is None:
             self._entered_ns.clear()  # time stamps that don't match would pile up
         elif self._on_decoded is not None:

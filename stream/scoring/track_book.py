@@ -91,6 +91,12 @@ class TrackBook:
         for track_id in list(self._tracks):
             self._end(track_id)
 
+    def forget_samples(self) -> None:
+        """Every window begins anew; tracks, their verdicts and histories stay."""
+        for track in self._tracks.values():
+            track.window.clear()
+            track.unscored = False
+
     def due(self, track_ids: Sequence[TrackId], pts_ns: int) -> tuple[TrackId, ...]:
         """Those of the given tracks that have no sample in the slot of ``pts_ns``, in the given order."""
         return tuple(key for key in track_ids if self._track(key, pts_ns).window.is_due(pts_ns))

@@ -163,6 +163,27 @@ def test_a_broken_picture_is_never_sampled_and_its_slot_waits_for_a_whole_one() 
     assert after[-1].faces[0].reason is None
 
 
+@pytest.mark.parametrize(("broken_s", "filled"), [(0.6, 16), (1.0, 1)])
+def test_a_window_bridges_a_moment_of_broken_pictures_and_begins_anew_after_more(broken_s: float, filled: int) -> None:
+    house = House()
+    stream = house.stream()
+    house.play(stream, 3.0)
+    for step in range(round(broken_s * 10)):
+        house.analyzer.step([(stream, replace(frame_of(3.0 + step / 10, stream=stream.name), is_damaged=True))])
+    scene = house.analyzer.step([(stream, frame_of(3.0 + broken_s, stream=stream.name))])[0]
+    assert sum(scene.faces[0].slots) == filled
+
+
+def test_faces_of_a_broken_picture_take_nobodys_turn() -> None:
+    house = House(scheduling=SchedulingPolicy(Limits(max_batch=1)))
+    broken, whole = (house.stream(name, StreamPlan(is_live=True)) for name in ("broken", "whole"))
+    for step in range(8):
+        frames = [frame_of(step / 4, stream=name) for name in ("broken", "whole")]
+        house.analyzer.step([(broken, replace(frames[0], is_damaged=True)), (whole, frames[1])])
+    assert house.backbone.calls == 8
+    assert ("broken", "damaged") in house.observer.of("face_rejected")
+
+
 def test_a_model_that_gives_no_number_is_an_error_and_never_a_score() -> None:
     house = House(logit=lambda features, _: np.full(len(features), np.nan))
     stream = house.stream()
