@@ -1,4 +1,4 @@
-"""Kaggle's deepfake-faces: ``metadata.csv`` beside ``faces_224/`` or zips that hold it, one picture a DFDC video.
+"""Kaggle's deepfake-faces: ``metadata.csv`` beside ``faces_224/`` or ``faces_224*.zip``, one picture a DFDC video.
 
 The table's columns are ``videoname, label, original`` and perhaps ``split`` or ``part``, ``video`` and ``manipulation``
 (or ``method``). Kaggle's own has neither split nor part: then ``parts.csv`` or ``parts.csv.gz`` (``vid, part``) beside
@@ -63,7 +63,7 @@ def read(root: Path) -> Listing:
     """Every picture that the table knows. Raises TrainingError."""
     rows = {row.name: row for row in read_table(root)}
     items = [_item(rows[place.name], place) for place in _pictures(root) if place.name in rows]
-    return listing_of(items, root, f"{FOLDER}/ or zips that hold it", len(rows) - len(items))
+    return listing_of(items, root, f"{FOLDER}/ or {FOLDER}*.zip", len(rows) - len(items))
 
 
 def read_table(root: Path, *, needs_sources: bool = True) -> list[Row]:
@@ -139,8 +139,8 @@ def picture_bytes(root: Path, wanted: Container[str]) -> Iterator[tuple[str, byt
 
 
 def zips(root: Path) -> list[Path]:
-    """Those that may hold pictures."""
-    return sorted(root.glob("*.zip"))
+    """Those that hold pictures; others that lie there are not the set's."""
+    return sorted(root.glob(f"{FOLDER}*.zip"))
 
 
 def _contents(path: Path, places: Iterable[_Place]) -> Iterator[tuple[str, bytes]]:

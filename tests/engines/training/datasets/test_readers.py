@@ -114,10 +114,17 @@ def test_a_picture_that_lies_unpacked_beside_its_zip_is_one_item(tmp_path: Path)
 def test_a_picture_is_found_however_its_zip_spells_its_name(tmp_path: Path) -> None:
     root = write_set(tmp_path, rows_of(1, "train", "a"), zipped=False)
     (root / "faces_224" / "a0r.jpg").unlink()
-    with zipfile.ZipFile(root / "more.zip", "w") as packed:
+    with zipfile.ZipFile(root / "faces_224-more.zip", "w") as packed:
         packed.writestr("./faces//a0r.JPG", b"picture")
     assert dict(picture_bytes(root, {"a0r"})) == {"a0r": b"picture"}
     assert by_name("deepfake-faces", root)["a0r"].read_bytes() == b"picture"
+
+
+def test_a_zip_that_is_not_the_sets_is_left_alone(tmp_path: Path) -> None:
+    root = write_set(tmp_path, rows_of(1, "train", "a"), zipped=True)
+    (root / "backup.zip").write_bytes(b"PK, but no zip")
+    assert len(read_dataset("deepfake-faces", root).items) == 3
+    assert len(dict(picture_bytes(root, {"a0r", "a0f0", "a0f1"}))) == 3
 
 
 def test_rows_without_a_picture_are_counted(tmp_path: Path) -> None:
