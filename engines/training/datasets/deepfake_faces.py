@@ -38,7 +38,7 @@ class Row:
     name: str
     """Video name without its extension."""
     source: str
-    """Name of the video it was made from: its ``original``, else its ``video``, else itself."""
+    """Name of the video it was made from: a fake's ``original``, else the ``video``, else itself."""
     is_fake: bool
     split: str | None
     video: str
@@ -78,7 +78,7 @@ def read_table(root: Path, *, needs_sources: bool = True) -> list[Row]:
         return [_row(line, parts) for line in lines]
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from None
-    except (ValueError, TypeError) as error:  # TypeError: a line with too few values
+    except ValueError as error:
         raise TrainingError(f"{path} is damaged ({error}): unpack the data set again") from None
 
 
@@ -91,14 +91,17 @@ def _lines(path: Path, needed: set[str]) -> list[dict[str, str]]:
         raise TrainingError(f"no deepfake-faces set at {path.parent} ({error}): give its folder") from None
     if missing:
         raise TrainingError(f"{path} lacks the column {min(missing)}: it needs videoname, label, original and split")
+    if (cut := next((line for line in lines if None in line.values()), None)) is not None:
+        raise TrainingError(f"{path} is damaged ({cut['videoname']} has too few values): unpack the data set again")
     return lines
 
 
 def _row(line: dict[str, str], parts: dict[str, int]) -> Row:
     name = Path(line["videoname"]).stem
-    source = line.get("original") or line.get("video") or line["videoname"]
-    manipulation = line.get("manipulation") or line.get("method") or ""
     is_fake = label_is_fake(line["label"])
+    original = line.get("original") if is_fake else None  # tables fill a real's with words of their own, as NAN
+    source = original or line.get("video") or line["videoname"]
+    manipulation = line.get("manipulation") or line.get("method") or ""
     return Row(
         name,
         Path(source).stem,
