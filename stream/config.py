@@ -51,7 +51,7 @@ from stream.config_web import WebConfig
 from stream.errors import UsageError
 from stream.scoring.scorer import MAX_BATCH
 from stream.scoring.verdict import VerdictPolicy, policy_of
-from stream.sources.uri import redacted_path
+from stream.sources.uri import hides_all, redacted_host_and_path, redacted_path
 
 WALL = "wall"
 """Name and RTSP path of the picture of all streams."""
@@ -65,17 +65,18 @@ _EITHER = (("user", "user_env"), ("password_env", "password_file"))
 
 
 def redacted(source: str) -> str:
-    """A source without its user, password, query and fragment: fit for logs.
+    """A source without its user, password, query and fragment, and without secrets in its path: fit for logs.
 
     Wider than a URL's rules: a password with an unescaped slash, or a missing scheme, must not show either.
     """
     scheme, separator, rest = source.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
         return redacted_path(source)
-    if re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a question mark?
+    if hides_all(rest) or re.search(r"[?#].*@", rest, flags=re.DOTALL):  # a query with an @, or a password with a "?"?
         return f"{scheme}://***"
     rest = re.sub(r".*@", "***@", rest, flags=re.DOTALL)
-    return f"{scheme}://" + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
+    host_and_path, *query = re.split(r"[?#]", rest, maxsplit=1)
+    return f"{scheme}://{redacted_host_and_path(host_and_path)}{'?***' if query else ''}"
 
 
 SourceText = Annotated[Text, PlainSerializer(redacted)]

@@ -12,6 +12,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from engines.catalog import DEFAULT_MODEL
+from engines.engine_choice import WORTH
+from engines.runtime.table import ALWAYS, RUNTIMES
 from engines.spec import load_spec
 from stream.cli import EXIT_CODES, _parser
 from stream.config_web import TlsConfig
@@ -95,6 +97,50 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
     gone = [link for link in links if not (page.parent / link).exists()]
     assert gone == []
+
+
+def slugs_of(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings: a heading that comes again is numbered."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#{1,6} +(.+?)(?: +#+)? *$", text, re.MULTILINE)
+    shown = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in shown]
+    return {slug + (f"-{again}" if (again := plain[:at].count(slug)) else "") for at, slug in enumerate(plain)}
+
+
+def lost_anchors(page: Path) -> list[str]:
+    """Its links to a heading, here or on another page, that is not there."""
+    links = [link for link in re.findall(r"\]\(([^)\s]*#[^)\s]*)\)", page.read_text()) if "://" not in link]
+    ways = [(link, *link.split("#", 1)) for link in links]
+    return [link for link, file, slug in ways if slug not in slugs_of(page.parent / file if file else page)]
+
+
+@each_page
+def test_every_link_to_a_heading_finds_it(page: Path) -> None:
+    assert lost_anchors(page) == []
+
+
+def test_every_runbook_of_an_alert_is_a_heading() -> None:
+    alerts = (ROOT / "deploy" / "prometheus" / "unmask.alerts.yml").read_text()
+    runbooks = re.findall(r"runbook: (\S+)#(\S+)", alerts)
+    assert runbooks
+    assert [(file, slug) for file, slug in runbooks if slug not in slugs_of(ROOT / file)] == []
+
+
+def test_a_link_to_a_heading_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "b.md").write_text("# Of `--web`, & [more](x.md)\n## Again\n### Again\n```sh\n# no heading\n```\n")
+    page = tmp_path / "a.md"
+    page.write_text(
+        "".join(f"[x]({link})\n" for link in ("#no", "b.md#of---web--more", "b.md#again-1", "b.md#no-heading"))
+    )
+    assert lost_anchors(page) == ["#no", "b.md#no-heading"]
+
+
+@pytest.mark.parametrize("page", ["docs/engines.md", "CHANGELOG.md"])
+def test_how_much_faster_another_runtime_must_be_than_which_is_the_codes(page: str) -> None:
+    text = " ".join((ROOT / page).read_text().split())
+    (sentence,) = re.findall(rf"[^.]* at least {WORTH} times as fast[^.]*\.", text)
+    assert RUNTIMES[ALWAYS].summary in sentence
 
 
 @each_page

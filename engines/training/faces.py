@@ -1,4 +1,4 @@
-"""The deepfake-faces data set in Kaggle's layout: ``metadata.csv`` beside ``faces_224/`` or zips that hold it.
+"""The deepfake-faces data set in Kaggle's layout: ``metadata.csv`` beside ``faces_224/`` or ``faces_224*.zip``.
 
 One 224x224 JPEG face crop per video. A fake names its ``original``; a real is its own source.
 """
@@ -111,7 +111,7 @@ def _decode_all(root: Path, wanted: set[str], names: Path, pixels: Path) -> None
     names.parent.mkdir(parents=True, exist_ok=True)
     files = list(picture_bytes(root, wanted))
     if not files:
-        raise TrainingError(f"no pictures under {root}: expected {FOLDER}/ or zips that hold it")
+        raise TrainingError(f"no pictures under {root}: expected {FOLDER}/ or {FOLDER}*.zip")
     names.unlink(missing_ok=True)
     out = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(files), FACE_SIDE, FACE_SIDE, 3))
     with ThreadPoolExecutor(_DECODERS) as pool:

@@ -113,7 +113,9 @@ def score_stills(stills: Iterable[Still], scorer: StillScorer, on_items: OnItems
         items += [still.item for still in batch]
         on_items(len(batch))
     if not items:
-        raise TrainingError("no pictures of the asked-for rows: expected faces_224/ or zips beside metadata.csv")
+        raise TrainingError(
+            "no pictures of the asked-for rows: expected faces_224/ or faces_224*.zip beside metadata.csv"
+        )
     all_logits = np.concatenate(logits)
     return ScoredStills(Scored(tuple(items), all_logits, scorer.probabilities(all_logits)), np.stack(features))
 

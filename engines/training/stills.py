@@ -1,4 +1,4 @@
-"""Stills to measure on, in the layout of deepfake-faces: ``metadata.csv`` beside ``faces_224/`` or zips that hold it.
+"""Stills to measure on, in the layout of deepfake-faces: ``metadata.csv`` beside ``faces_224/`` or ``faces_224*.zip``.
 
 Unlike the training set (``faces.py``) this one takes what it finds: pictures of any size, a set whose sources
 lie in two splits (it says how many), pictures that are missing (it counts them). Pictures are read one after another

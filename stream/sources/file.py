@@ -15,7 +15,7 @@ from stream.gst.session import VideoTap
 from stream.ports import Clock, Observer
 from stream.sources.decoded import DecodedFrame, FrameReader, Session
 from stream.sources.timeline import FrameRate, Timeline
-from stream.sources.uri import SourceUri
+from stream.sources.uri import SourceUri, redacted_path
 from stream.types import Frame, StreamName, StreamState
 
 OpenSession = Callable[[Callable[[], None] | None, Callable[[float], None]], Session]
@@ -165,17 +165,18 @@ class FileSource:
 
 def check_file(path: Path) -> None:
     """Raise SourceError for what cannot be a video, in clearer words than a decoder has."""
+    shown = redacted_path(str(path))  # it may be an address that was mistyped
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise SourceError(f"no file at {path}: check the path", reason="not_found") from None
+        raise SourceError(f"no file at {shown}: check the path", reason="not_found") from None
     except OSError as error:
-        raise SourceError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
+        raise SourceError(f"{shown} cannot be read ({error.strerror}): check its permissions") from None
     if stat.S_ISDIR(status.st_mode):
-        raise SourceError(f"{path} is a folder: give the video files in it")
+        raise SourceError(f"{shown} is a folder: give the video files in it")
     if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"{path} is not a file: give a video file, or webcam for a camera")
+        raise SourceError(f"{shown} is not a file: give a video file, or webcam for a camera")
     if not os.access(path, os.R_OK):
-        raise SourceError(f"{path} may not be read by this user: check its permissions")
+        raise SourceError(f"{shown} may not be read by this user: check its permissions")
     if status.st_size == 0:
-        raise SourceError(f"{path} is empty (0 bytes): record or copy it again")
+        raise SourceError(f"{shown} is empty (0 bytes): record or copy it again")

@@ -18,16 +18,24 @@ PATTERNS = ("ball", "smpte", "snow", "black", "white", "checkers-8", "circular",
 """Test pictures: names of videotestsrc's patterns."""
 KNOWN = "webcam, webcam:1, /dev/video0, rtsp://, rtsps://, http://, https://, a file, screen, test, csi:0"
 LIVE_PLAYLIST = ".m3u8"
+_KEY = r"(?i:user(?:name)?|usr|login|pass(?:w(?:or)?d)?|pwd|psw|pw|token|key|auth(?:basic)?|secret)(?:=|%3D|%3d)"
+_VALUE = re.compile(rf"({_KEY}).*?(?=[&;]\w+=|\Z)", re.DOTALL)
+"""Until the next value, since the end of a secret that was not encoded is not known."""
+_PAIR = re.compile(r"(?<=/)[^/]*:[^/]*")
+"""A part of a path that may be user:password."""
 
 
 @dataclass(frozen=True, repr=False)
 class SourceUri:
-    """A source's address. ``str``, ``repr`` and ``redacted()`` hold no user, password or query value."""
+    """A source's address. ``str``, ``repr`` and ``redacted()`` hold no user, password or query value.
+
+    Nor what a path holds of them, as that of many recorders does: ``/user=admin&password=XXXX&channel=1``.
+    """
 
     kind: SourceKind
     location: str
     """webcam: device path. rtsp, http: URL without user info. file: path. screen: X screen number or PipeWire node.
-    test: pattern. csi: sensor number. May hold secrets in a query."""
+    test: pattern. csi: sensor number. May hold secrets in path and query."""
     user: str | None = None
     password: str | None = None
     transport: Transport = "tcp"
@@ -162,21 +170,36 @@ def _number(detail: str, word: str) -> str:
 
 
 def redacted_path(text: str) -> str:
-    """A path as it is; in what may be a mistyped address all that holds a colon and stands before an @ is starred."""
-    return re.sub(r"[^/]*:.*@", "***@", text, flags=re.DOTALL)
+    """A path as it is, without the values of ``password=`` and the like.
+
+    In what may be a mistyped address all that holds a colon and stands before an @ is starred.
+    """
+    if hides_all(text):
+        return "***"
+    return _VALUE.sub(r"\1***", re.sub(r"[^/]*:.*@", "***@", text, flags=re.DOTALL))
+
+
+def redacted_host_and_path(text: str) -> str:
+    """Of an address without user info and query: its path without ``user:password`` or values of ``password=``."""
+    return _PAIR.sub("***", _VALUE.sub(r"\1***", text))
+
+
+def hides_all(text: str) -> bool:
+    """Whether an @ follows ``password=`` or the like: which part of it is a secret cannot be told then."""
+    return re.search(_KEY, text.rpartition("@")[0]) is not None
 
 
 def _redacted_url(url: str, *, has_user: bool) -> str:
-    """Scheme, host and path; the query's values and anything before an @ are starred.
+    """Scheme, host and path; the query's values, secrets in the path and anything before an @ are starred.
 
     With an @ behind the first slash or question mark, what looks like the host may be a user of a mistyped address.
     """
     parts = urlsplit(url)
-    if "@" in parts.query:
+    if "@" in parts.query or hides_all(parts.netloc + parts.path):
         return f"{parts.scheme}://***"
     _, at, shown = (parts.netloc + parts.path).rpartition("@")
     query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{'***@' if has_user or at else ''}{shown}{query}"
+    return f"{parts.scheme}://{'***@' if has_user or at else ''}{redacted_host_and_path(shown)}{query}"
 
 
 _DEVICES: dict[str, Callable[[str], SourceUri]] = {"webcam": _webcam, "screen": _screen, "csi": _csi, "test": _test}

@@ -105,6 +105,12 @@ def test_data_source_instance_and_stream_can_be_chosen() -> None:
     assert variables == {"datasource": "datasource", "instance": "query", "stream": "query"}
 
 
+@pytest.mark.parametrize("counted", ["unmask_stream_frames_dropped_total", "unmask_stream_frames_damaged_total"])
+def test_frames_that_are_not_judged_have_a_curve(counted: str) -> None:
+    (panel,) = [panel for panel in panels() if panel["title"] == "Frames left out, by reason"]
+    assert counted in {metric for target in panel["targets"] for metric in metrics_in(target["expr"])}
+
+
 def test_names_of_metrics_are_found_in_a_query() -> None:
     asked = 'rate(unmask_a_bucket{b="unmask_b"}[1m]) / level:unmask_c:rate1m unless process_d'
     assert metrics_in(asked) == {"unmask_a", "level:unmask_c:rate1m", "process_d"}

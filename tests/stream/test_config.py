@@ -393,14 +393,19 @@ def test_a_whole_address_can_come_from_the_environment() -> None:
 
 
 @given(
-    password=st.text(max_size=20),
+    password=st.text(max_size=20).filter(lambda text: re.search(r"[&;]\w+=", text) is None),
     template=st.sampled_from(
-        ["rtsp://root:{}@cam/x", "rtsps://root:{}@10.0.0.1:322/x?token=1", "root:{}@cam/x", "http://cam/x?pw={}"]
+        [
+            *("rtsp://root:{}@cam/x", "rtsps://root:{}@10.0.0.1:322/x?token=1", "root:{}@cam/x", "http://cam/x?pw={}"),
+            *("rtsp://cam:554/user=root&password={}&channel=1", "rtsp://cam/pwd={}", "cam/user=root&password={}"),
+        ]
     ),
 )
 @example(password="://", template="root:{}@cam/x")
 @example(password="/?#@", template="rtsp://root:{}@cam/x")
 @example(password="\n", template="rtsp://root:{}@cam/x")
+@example(password="/?#@", template="rtsp://cam:554/user=root&password={}&channel=1")
+@example(password="\n&", template="cam/user=root&password={}")
 def test_no_password_shows_in_any_text_of_a_configuration(password: str, template: str) -> None:
     source = template.format(f"Zq9{password}Zq9")
     config = AppConfig(streams=(StreamConfig(source=source, user="somebody"),))
@@ -421,6 +426,12 @@ def test_no_password_shows_in_any_text_of_a_configuration(password: str, templat
         ("webcam:1", "webcam:1"),
         ("clip@2x.mp4", "clip@2x.mp4"),
         ("rtsp://cam/x", "rtsp://cam/x"),
+        ("rtsp://root:pw@cam:554/user=a&password=b&channel=1", "rtsp://***@cam:554/user=***&password=***&channel=1"),
+        ("rtsp://cam/user=a&password=b?c#d", "rtsp://cam/user=***&password=***?***"),
+        ("rtsp://cam/user=a&password=b@c", "rtsp://***"),
+        ("rtsp://cam:554/0/root:pw/main", "rtsp://cam:554/0/***/main"),
+        ("cam:554/user=a&password=b&channel=1", "cam:554/user=***&password=***&channel=1"),
+        ("cam:554/user=a&password=b@c", "***"),
     ],
 )
 def test_an_address_is_shown_without_what_is_secret(source: str, shown: str) -> None:

@@ -1,4 +1,4 @@
-"""Kaggle's deepfake-faces: ``metadata.csv`` beside ``faces_224/`` or zips that hold it, one picture a DFDC video.
+"""Kaggle's deepfake-faces: ``metadata.csv`` beside ``faces_224/`` or ``faces_224*.zip``, one picture a DFDC video.
 
 The table's columns are ``videoname, label, original`` and perhaps ``split`` or ``part``, ``video`` and ``manipulation``
 (or ``method``). Kaggle's own has neither split nor part: then ``parts.csv`` or ``parts.csv.gz`` (``vid, part``) beside
@@ -38,7 +38,7 @@ class Row:
     name: str
     """Video name without its extension."""
     source: str
-    """Name of the video it was made from: its ``original``, else its ``video``, else itself."""
+    """Name of the video it was made from: a fake's ``original``, else the ``video``, else itself."""
     is_fake: bool
     split: str | None
     video: str
@@ -63,7 +63,7 @@ def read(root: Path) -> Listing:
     """Every picture that the table knows. Raises TrainingError."""
     rows = {row.name: row for row in read_table(root)}
     items = [_item(rows[place.name], place) for place in _pictures(root) if place.name in rows]
-    return listing_of(items, root, f"{FOLDER}/ or zips that hold it", len(rows) - len(items))
+    return listing_of(items, root, f"{FOLDER}/ or {FOLDER}*.zip", len(rows) - len(items))
 
 
 def read_table(root: Path, *, needs_sources: bool = True) -> list[Row]:
@@ -78,7 +78,7 @@ def read_table(root: Path, *, needs_sources: bool = True) -> list[Row]:
         return [_row(line, parts) for line in lines]
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from None
-    except (ValueError, TypeError) as error:  # TypeError: a line with too few values
+    except ValueError as error:
         raise TrainingError(f"{path} is damaged ({error}): unpack the data set again") from None
 
 
@@ -91,14 +91,17 @@ def _lines(path: Path, needed: set[str]) -> list[dict[str, str]]:
         raise TrainingError(f"no deepfake-faces set at {path.parent} ({error}): give its folder") from None
     if missing:
         raise TrainingError(f"{path} lacks the column {min(missing)}: it needs videoname, label, original and split")
+    if (cut := next((line for line in lines if None in line.values()), None)) is not None:
+        raise TrainingError(f"{path} is damaged ({cut['videoname']} has too few values): unpack the data set again")
     return lines
 
 
 def _row(line: dict[str, str], parts: dict[str, int]) -> Row:
     name = Path(line["videoname"]).stem
-    source = line.get("original") or line.get("video") or line["videoname"]
-    manipulation = line.get("manipulation") or line.get("method") or ""
     is_fake = label_is_fake(line["label"])
+    original = line.get("original") if is_fake else None  # tables fill a real's with words of their own, as NAN
+    source = original or line.get("video") or line["videoname"]
+    manipulation = line.get("manipulation") or line.get("method") or ""
     return Row(
         name,
         Path(source).stem,
@@ -139,8 +142,8 @@ def picture_bytes(root: Path, wanted: Container[str]) -> Iterator[tuple[str, byt
 
 
 def zips(root: Path) -> list[Path]:
-    """Those that may hold pictures."""
-    return sorted(root.glob("*.zip"))
+    """Those that hold pictures; others that lie there are not the set's."""
+    return sorted(root.glob(f"{FOLDER}*.zip"))
 
 
 def _contents(path: Path, places: Iterable[_Place]) -> Iterator[tuple[str, bytes]]:

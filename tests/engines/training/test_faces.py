@@ -61,7 +61,7 @@ def test_a_folder_without_the_table_says_so(tmp_path: Path) -> None:
 
 def test_a_table_without_pictures_says_what_was_expected(tmp_path: Path) -> None:
     write_set(tmp_path / "set", [], zipped=False)
-    with pytest.raises(TrainingError, match="expected faces_224/ or zips"):
+    with pytest.raises(TrainingError, match=r"expected faces_224/ or faces_224\*\.zip"):
         open_faces(tmp_path / "set", tmp_path / "scratch")
 
 

@@ -83,7 +83,7 @@ def test_a_damaged_picture_is_left_out_and_told_and_the_others_are_measured(
 
 def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
     root = write_set(tmp_path, rows_of(2, "val", "a"), zipped=False)
-    (root / "b.zip").write_bytes(b"no zip")
+    (root / "faces_224-b.zip").write_bytes(b"no zip")
     with pytest.raises(TrainingError, match=r"b\.zip is damaged"):
         list(open_stills(root, read_stills(root, "val").items))
 

@@ -11,7 +11,7 @@ from tests.stream.sources.video_parts import Tap, clip, encoded, need_gst, play,
 need_gst()
 
 from stream.errors import SourceError  # noqa: E402
-from stream.sources.file import FileSource  # noqa: E402
+from stream.sources.file import FileSource, check_file  # noqa: E402
 from stream.sources.open import open_source  # noqa: E402
 from stream.sources.uri import parse_source  # noqa: E402
 from stream.types import Frame, StreamName, StreamState  # noqa: E402
@@ -160,6 +160,13 @@ def test_a_change_of_size_begins_a_new_segment(tmp_path: Path) -> None:
     assert {(frame.segment, frame.planes.width) for frame in frames} == {(0, 160), (1, 320)}
     assert set(tap.seen) == {(0, 160, 120), (1, 320, 240)}
     assert observer.of("reconnected") == [(NAME, "caps_change")]
+
+
+@pytest.mark.parametrize("address", ["cam:554/user=a&password=Hunter2Zx&channel=1", "root:Hunter2Zx@cam/x"])
+def test_an_address_that_was_taken_for_a_file_is_refused_without_its_password(address: str) -> None:
+    with pytest.raises(SourceError, match=r"no file at .*cam") as caught:
+        check_file(Path(address))
+    assert "Hunter2Zx" not in str(caught.value)
 
 
 def test_an_absent_file_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -116,6 +116,31 @@ def test_redaction_keeps_what_tells_cameras_apart() -> None:
     assert parse_source("rtsp://a:b@cam:554/door?key=1").redacted() == "rtsp://***@cam:554/door?***"
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (
+            "rtsp://cam:554/user=admin&password=S&channel=1&stream=0.sdp",
+            "/user=***&password=***&channel=1&stream=0.sdp",
+        ),
+        ("rtsp://cam:554/user=admin_password=S_channel=1_stream=0.sdp?real_stream", "/user=***?***"),
+        ("rtsp://cam:554/USER=admin;Passwd=S/x;channel=1", "/USER=***;Passwd=***;channel=1"),
+        ("rtsp://cam:554/user%3Dadmin%26password%3DS", "/user%3D***"),
+        ("http://cam:554/live/token=S&S/1", "/live/token=***"),
+        ("rtsp://cam:554/0/admin:S/main", "/0/***/main"),
+        ("rtsp://cam:554/Streaming/Channels/101", "/Streaming/Channels/101"),
+        ("rtsp://cam:554/cam/realmonitor;channel=1&keyframe=2", "/cam/realmonitor;channel=1&keyframe=2"),
+    ],
+)
+def test_secrets_in_a_path_do_not_show(address: str, shown: str) -> None:
+    assert parse_source(address).redacted() == f"{address.partition(':')[0]}://cam:554{shown}"
+
+
+@pytest.mark.parametrize("address", ["rtsp://cam/user=admin&password=p@S&channel=1", "rtsp://admin:1/token=@S/live"])
+def test_nothing_shows_where_what_is_secret_cannot_be_told(address: str) -> None:
+    assert parse_source(address).redacted() == "rtsp://***"
+
+
 def _texts(uri: SourceUri) -> str:
     return f"{uri} {uri!r} {uri.redacted()} {[uri]} {dataclasses.replace(uri, transport='udp')!r}"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from stream.config import StreamConfig, default_name, redacted
@@ -44,6 +45,24 @@ def shown(text: str) -> str:
 @example("rtsp", "//", "?", "cam")
 def test_no_text_of_a_mistyped_address_shows_its_password(before: str, left: str, right: str, after: str) -> None:
     text = f"{before}:{left}{SECRET}{right}@{after}"
+    assert SECRET not in shown(text)
+    assert SECRET not in redacted(text)
+    assert SECRET not in default_name(text)
+    assert SECRET not in repr(StreamConfig(source=text))
+
+
+KEYS = ("user", "username", "usr", "login", "password", "passwd", "pass", "pwd", "psw", "pw", "token", "key", "auth")
+
+
+@settings(max_examples=1200, deadline=None)
+@given(st.sampled_from(["rtsp://cam", "http://10.0.0.1:80", "cam:554", "rtsp:/cam"]), soup, st.data(), soup)
+def test_no_text_of_an_address_shows_a_secret_in_its_path(
+    front: str, left: str, data: st.DataObject, right: str
+) -> None:
+    key = data.draw(st.sampled_from([str, str.upper, str.title]))(data.draw(st.sampled_from(KEYS)))
+    before = data.draw(st.sampled_from(["", "user=admin&", "user=admin_", "channel=1;", "live/"]))
+    text = f"{front}/{before}{key}={left}{SECRET}{right}&channel=1&stream=0.sdp"
+    assume(not re.search(r"[&;]\w+=", left))
     assert SECRET not in shown(text)
     assert SECRET not in redacted(text)
     assert SECRET not in default_name(text)

@@ -85,12 +85,13 @@ def test_a_part_column_gives_the_published_split_too(tmp_path: Path) -> None:
     [
         ("label,original", "FAKE,b.mp4", "b", True),
         ("label,original,video", "fake,,c.mp4", "c", True),
-        ("label,original,video", "0,b.mp4,c.mp4", "b", False),
+        ("label,original,video", "0,b.mp4,c.mp4", "c", False),
+        ("label,original", "REAL,NAN", "a", False),
         ("label,original", "REAL,", "a", False),
         ("label", "1", "a", True),
     ],
 )
-def test_a_row_s_source_is_its_original_else_its_video_else_itself(
+def test_a_row_s_source_is_a_fakes_original_else_its_video_else_itself(
     tmp_path: Path, columns: str, values: str, source: str, is_fake: bool
 ) -> None:
     (tmp_path / "metadata.csv").write_text(f"\ufeffvideoname,{columns}\na.mp4,{values}\n", encoding="utf-8")
@@ -98,10 +99,12 @@ def test_a_row_s_source_is_its_original_else_its_video_else_itself(
     assert (row.name, row.source, row.is_fake) == ("a", source, is_fake)
 
 
-def test_a_line_that_is_cut_short_is_no_line(tmp_path: Path) -> None:
-    (tmp_path / "metadata.csv").write_text("videoname,label,original,split\na.mp4,REAL,,train\nb.mp4\n")
-    with pytest.raises(TrainingError, match=r"metadata\.csv: a label is None"):
-        read_table(tmp_path)
+@pytest.mark.parametrize("line", ["b.mp4", "b.mp4,FAKE", "b.mp4,FAKE,a.mp4"])
+@pytest.mark.parametrize("needs_sources", [True, False])
+def test_a_line_that_is_cut_short_is_no_line(tmp_path: Path, line: str, needs_sources: bool) -> None:
+    (tmp_path / "metadata.csv").write_text(f"videoname,label,original,split\na.mp4,REAL,,train\n{line}\n")
+    with pytest.raises(TrainingError, match=r"metadata\.csv is damaged \(b\.mp4 has too few values\): unpack"):
+        read_table(tmp_path, needs_sources=needs_sources)
 
 
 def test_a_picture_that_lies_unpacked_beside_its_zip_is_one_item(tmp_path: Path) -> None:
@@ -114,10 +117,17 @@ def test_a_picture_that_lies_unpacked_beside_its_zip_is_one_item(tmp_path: Path)
 def test_a_picture_is_found_however_its_zip_spells_its_name(tmp_path: Path) -> None:
     root = write_set(tmp_path, rows_of(1, "train", "a"), zipped=False)
     (root / "faces_224" / "a0r.jpg").unlink()
-    with zipfile.ZipFile(root / "more.zip", "w") as packed:
+    with zipfile.ZipFile(root / "faces_224-more.zip", "w") as packed:
         packed.writestr("./faces//a0r.JPG", b"picture")
     assert dict(picture_bytes(root, {"a0r"})) == {"a0r": b"picture"}
     assert by_name("deepfake-faces", root)["a0r"].read_bytes() == b"picture"
+
+
+def test_a_zip_that_is_not_the_sets_is_left_alone(tmp_path: Path) -> None:
+    root = write_set(tmp_path, rows_of(1, "train", "a"), zipped=True)
+    (root / "backup.zip").write_bytes(b"PK, but no zip")
+    assert len(read_dataset("deepfake-faces", root).items) == 3
+    assert len(dict(picture_bytes(root, {"a0r", "a0f0", "a0f1"}))) == 3
 
 
 def test_rows_without_a_picture_are_counted(tmp_path: Path) -> None:
