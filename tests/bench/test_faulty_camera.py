@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.stream.sources.video_parts import need_gst, wait_until
@@ -44,5 +46,5 @@ def test_a_jump_of_its_clock_is_in_the_packets_that_a_client_gets(seconds: float
             wait_until(lambda: len(stamps) > count + 30, "more packets")
         finally:
             client.set_state(Gst.State.NULL)
-    steps = [round((after - before) / VIDEO_CLOCK_HZ, 1) for before, after in zip(stamps, stamps[1:], strict=False)]
+    steps = [round((after - before) / VIDEO_CLOCK_HZ, 1) for before, after in pairwise(stamps)]
     assert [step for step in steps if abs(step) > 1.0] == [pytest.approx(seconds, abs=0.2)]
