@@ -19,7 +19,7 @@ from bench.bystander import Bystander  # noqa: E402
 from bench.fault_gaps import COLUMNS, Gaps, Row, Span, cells_of, exit_code, gaps_of, main, table_of, verdict_of  # noqa: E402
 from bench.faults import FAULTS, FAULTY, NOTHING, Told, Trouble, await_sign, times_lost  # noqa: E402
 from engines.errors import InferenceError  # noqa: E402
-from stream.errors import SourceError  # noqa: E402
+from stream.errors import SourceError, UnmaskError  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import SIZE, backbone_of  # noqa: E402
 
@@ -133,6 +133,14 @@ def test_a_bystander_tells_of_each_wait_once() -> None:
     with Bystander() as bystander:
         assert bystander.longest_ms() >= 0.0
         assert bystander.longest_ms() >= 0.0
+    assert bystander.is_over
+
+
+def test_a_bystander_that_died_is_told_in_one_line() -> None:
+    with Bystander() as bystander:
+        bystander.end()
+        with pytest.raises(UnmaskError, match="measure again"):
+            bystander.longest_ms()
     assert bystander.is_over
 
 
