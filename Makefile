@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up themselves; the second time they need no network.
 
 PYTHON := .venv/bin/python
-# These hold the gaps of a healthy stream to a bound, so they have the machine for themselves, after all others.
+# These hold the gaps of a healthy stream to a bound, so they run after all others, and two at a time.
 CALM := tests/stream/faults
 
 .PHONY: help demo page test lint audit types tests engines bench soak gpu-check clean

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from stream.errors import UnmaskError
 
 ROOT = Path(__file__).parents[1]
 NAP_S = 0.01
@@ -24,20 +27,29 @@ class Bystander:
         return self
 
     def longest_ms(self) -> float:
-        """That it woke too late since it was last asked."""
+        """That it woke too late since it was last asked. Raises UnmaskError when its process has ended."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("the bystander has no pipes")
-        stdin.write("\n")
-        stdin.flush()
-        return float(stdout.readline())
+        with suppress(BrokenPipeError):
+            stdin.write("\n")
+            stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            raise UnmaskError("the process that tells of the machine's waits has ended: measure again")
+        return float(answer)
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
 
     @property
     def is_over(self) -> bool:
         return self._process.poll() is not None
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # its input ends, and with it the process
+        with suppress(BrokenPipeError):
+            self._process.communicate()  # its input ends, and with it the process
 
 
 class _Napper:

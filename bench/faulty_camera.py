@@ -29,6 +29,9 @@ X264 = "x264enc key-int-max=10 tune=zerolatency speed-preset=ultrafast threads=1
 H264_PAY = "h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
 LOSSY_PAY = "h264parse ! rtph264pay mtu=300 pt=96 config-interval=-1 ! netsim name=pay0 drop-probability=0.2"
 """As ``H264_PAY``, and a fifth of the packets never arrive."""
+STAMP = slice(4, 8)
+"""Where an RTP packet has its time (RFC 3550, 5.1)."""
+VIDEO_CLOCK_HZ = 90_000
 PASSWORD_VARIABLE = "FAULTY_CAMERA_PASSWORD"
 
 
@@ -149,6 +152,7 @@ class _Server:
 
         Gst.init(None)
         self._gst, self._rtsp, self._medias, self._changes = Gst, GstRtspServer, list[Any](), list[dict[str, Any]]()
+        self._shift_ns: int | None = None
         self._loop = LoopThread("faulty-camera")
         self._server = GstRtspServer.RTSPServer()
         self._server.set_address("127.0.0.1")
@@ -177,13 +181,10 @@ class _Server:
             self._hang_up()
         elif words["do"] == "change":
             self._changes.append(dict(words))
-            self._on_all(words)
+            for media in tuple(self._medias):
+                self._apply(media.get_element(), words)
         elif words["do"] == "shift":
-            self._on_all(words)
-
-    def _on_all(self, words: Mapping[str, Any]) -> None:
-        for media in tuple(self._medias):
-            self._apply(media.get_element(), words)
+            self._shift(words["ns"])
 
     def _mount(self, launch: str) -> None:
         factory = self._rtsp.RTSPMediaFactory()
@@ -201,15 +202,40 @@ class _Server:
     def _on_media(self, _factory: Any, media: Any) -> None:
         for words in tuple(self._changes):
             self._apply(media.get_element(), words)
+        if self._shift_ns is not None:
+            self._watch_stamps(media.get_element())
         self._medias.append(media)
         media.connect("unprepared", lambda gone: self._medias.remove(gone) if gone in self._medias else None)
 
     def _apply(self, element: Any, words: Mapping[str, Any]) -> None:
-        if words["do"] == "shift":
-            element.get_by_name("pay0").get_static_pad("sink").set_offset(words["ns"])
+        target = element.get_by_name(words["element"])
+        self._gst.util_set_object_arg(target, words["name"], words["value"])
+
+    def _shift(self, ns: int) -> None:
+        """Behind the payloader, and not by a pad's offset, which servers wait for or never see."""
+        is_first, self._shift_ns = self._shift_ns is None, ns
+        for media in tuple(self._medias) if is_first else ():
+            self._watch_stamps(media.get_element())
+
+    def _watch_stamps(self, element: Any) -> None:
+        both = self._gst.PadProbeType.BUFFER | self._gst.PadProbeType.BUFFER_LIST
+        element.get_by_name("pay0").get_static_pad("src").add_probe(both, self._stamp)
+
+    def _stamp(self, _pad: Any, info: Any) -> Any:
+        if info.type & self._gst.PadProbeType.BUFFER_LIST:
+            listed = info.get_buffer_list()
+            packets = [listed.get(at) for at in range(listed.length())]
         else:
-            target = element.get_by_name(words["element"])
-            self._gst.util_set_object_arg(target, words["name"], words["value"])
+            packets = [info.get_buffer()]
+        for packet in packets:
+            with packet.peek_memory(0).map(self._gst.MapFlags.READ | self._gst.MapFlags.WRITE) as mapped:
+                mapped.data[STAMP] = shifted(bytes(mapped.data[STAMP]), self._shift_ns or 0)
+        return self._gst.PadProbeReturn.OK
+
+
+def shifted(stamp: bytes, ns: int) -> bytes:
+    """An RTP time stamp, off by so much; it wraps around. Pure."""
+    return ((int.from_bytes(stamp, "big") + ns * VIDEO_CLOCK_HZ // 10**9) % 2**32).to_bytes(4, "big")
 
 
 def _login(user: str | None) -> Any:

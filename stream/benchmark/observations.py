@@ -67,6 +67,10 @@ class Recorder(SilentObserver):
         self.state: dict[StreamName, StreamState] = {}
         self.losses: Counter[tuple[StreamName, str]] = Counter()
         """Times that a stream was lost or cut, by the reason."""
+        self.fps: dict[StreamName, float] = {}
+        """The source's newest measured rate."""
+        self.damaged: Counter[StreamName] = Counter()
+        self.failed_inferences = 0
         self.threads: dict[int, str] = {}
         """Native id of a thread -> the stage it ends: GStreamer's own names do not tell drawing from encoding."""
 
@@ -86,6 +90,15 @@ class Recorder(SilentObserver):
         self.arrived_ns[stream].append(arrived_ns)
         if self._video_stage is None:
             self.shown_ns[stream].append(arrived_ns)
+
+    def frame_damaged(self, stream: StreamName) -> None:
+        self.damaged[stream] += 1
+
+    def source_fps(self, stream: StreamName, fps: float) -> None:
+        self.fps[stream] = fps
+
+    def inference_failed(self, model: str, backend: str) -> None:  # noqa: ARG002
+        self.failed_inferences += 1
 
     def sample_skipped(self, stream: StreamName, reason: str) -> None:
         self.skips[stream, reason] += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +17,16 @@ need_gst()
 
 from bench.bystander import Bystander  # noqa: E402
 from bench.fault_gaps import COLUMNS, Gaps, Row, Span, cells_of, exit_code, gaps_of, main, table_of, verdict_of  # noqa: E402
-from bench.faults import FAULTS, NOTHING, Trouble  # noqa: E402
+from bench.faults import FAULTS, FAULTY, NOTHING, Told, Trouble, await_sign, times_lost  # noqa: E402
 from engines.errors import InferenceError  # noqa: E402
+from stream.errors import SourceError, UnmaskError  # noqa: E402
+from stream.types import StreamName  # noqa: E402
 from tests.fakes import SIZE, backbone_of  # noqa: E402
 
 MS = 1_000_000
 STEADY = [at * 40 * MS for at in range(26)]
-QUIET = Span(Gaps(60.0, 45.0, 200), 4.0, 5.0, 0.1)
-LOUD = replace(QUIET, gaps=Gaps(100.1, 80.0, 190))
+QUIET = Span(Gaps(60.0, 45.0, 200), 320.0, 4.0, 5.0, 0.1)
+LOUD = replace(QUIET, gaps=Gaps(100.1, 80.0, 190), scenes_ms=2010.0)
 
 
 def test_gaps_lie_between_pictures_and_the_pictures_of_all_streams_count() -> None:
@@ -49,6 +53,7 @@ def test_a_row_keeps_the_rule_up_to_100_ms_during_its_fault() -> None:
     assert Row("x", LOUD, QUIET).keeps
     assert Row("x", QUIET, replace(QUIET, gaps=Gaps(100.0, 50.0, 200))).keeps
     assert not Row("x", QUIET, LOUD).keeps
+    assert Row("x", QUIET, replace(QUIET, scenes_ms=2010.0)).keeps, "scenes are told, not judged"
     assert not Row("x", QUIET, replace(QUIET, gaps=Gaps(float("nan"), float("nan"), 0))).keeps
 
 
@@ -72,6 +77,7 @@ def test_a_row_of_the_table_tells_before_and_during() -> None:
         "fault": "killed",
         "longest gap, ms": "60 → 100",
         "p99, ms": "45 → 80",
+        "scenes, ms": "320 → 2010",
         "machine, ms": "5 → 5",
         "others' cores": "0.1 → 0.1",
         "pictures": "190",
@@ -85,7 +91,7 @@ def test_what_was_left_out_is_a_row_with_its_reason() -> None:
     table = table_of([], [("untrusted certificate", "openssl is missing")])
     assert list(table.columns[0].cells) == ["untrusted certificate"]
     assert list(table.columns[-2].cells) == ["openssl is missing"]
-    assert list(table.columns[-1].cells) == ["left out"]
+    assert list(table.columns[-1].cells) == ["not measured"]
 
 
 def test_trouble_meets_one_run_of_a_network_and_no_more() -> None:
@@ -102,10 +108,39 @@ def test_trouble_meets_one_run_of_a_network_and_no_more() -> None:
     assert trouble.was_met
 
 
+def test_only_what_the_faulty_stream_lost_since_then_is_the_faults() -> None:
+    before = Counter({(FAULTY, "eos"): 2, (FAULTY, "refused"): 1})
+    now = before + Counter({(FAULTY, "eos"): 1, (StreamName("camera-1"), "stalled"): 1})
+    assert times_lost(now, before) == {"eos": 1}
+
+
+def test_a_fault_that_does_not_show_is_no_row() -> None:
+    await_sign(lambda: True, "it did not show")
+    with pytest.raises(SourceError, match=r"it did not show within 0 s: measure the row again"):
+        await_sign(lambda: False, "it did not show", within_s=0.0)
+
+
+def test_what_the_application_tells_is_heard_only_while_somebody_listens() -> None:
+    log, told = logging.getLogger("stream.app"), Told()
+    with told.listening():
+        log.error("%s; going on without it", "the disk is full")
+        log.warning("not this")
+    log.error("nor this")
+    assert told.lines == ["the disk is full; going on without it"]
+
+
 def test_a_bystander_tells_of_each_wait_once() -> None:
     with Bystander() as bystander:
         assert bystander.longest_ms() >= 0.0
         assert bystander.longest_ms() >= 0.0
+    assert bystander.is_over
+
+
+def test_a_bystander_that_died_is_told_in_one_line() -> None:
+    with Bystander() as bystander:
+        bystander.end()
+        with pytest.raises(UnmaskError, match="measure again"):
+            bystander.longest_ms()
     assert bystander.is_over
 
 

@@ -190,3 +190,13 @@ def test_json_has_no_number_that_is_not_one() -> None:
         "b": [1.235, {"pts_ns": MS, "captured_ns": 2 * MS, "published_ns": 3 * MS}],
         "3": None,
     }
+
+
+def test_rates_broken_pictures_and_failed_inferences_are_remembered() -> None:
+    recorder, camera = Recorder(video_stage=None), StreamName("camera")
+    recorder.source_fps(camera, 25.0)
+    recorder.source_fps(camera, 50.0)
+    recorder.frame_damaged(camera)
+    recorder.frame_damaged(camera)
+    recorder.inference_failed("model", "cpu")
+    assert (recorder.fps, dict(recorder.damaged), recorder.failed_inferences) == ({camera: 50.0}, {camera: 2}, 1)
