@@ -34,9 +34,8 @@ def stands_alone(buffer: Any, caps: Any) -> bool:
     if not is_mapped:
         return False
     try:
-        return any_stands_alone(
-            bytes(mapped.data), codec, with_lengths=told.get_string("stream-format") != "byte-stream"
-        )
+        has_lengths = told.get_string("stream-format") != "byte-stream"
+        return any_stands_alone(bytes(mapped.data), told.get_name(), with_lengths=has_lengths)
     finally:
         buffer.unmap(mapped)
 
