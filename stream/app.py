@@ -174,7 +174,8 @@ class _Run:
     def _spare_the_collector(self) -> None:
         """What was opened stays to the end, so no collection need look at it while video runs.
 
-        A full one holds every thread up, 40-50 ms for what an idle watch has loaded, more beside other programs.
+        A full one holds every thread up, 40-50 ms for what an idle watch has loaded, more beside other programs. It is
+        the process's: of two watches in one, the first to end gives the other's back to the collector, which costs time.
         """
         gc.collect()
         gc.freeze()
