@@ -175,7 +175,7 @@ class _Run:
         """What was opened stays to the end, so no collection need look at it while video runs.
 
         A full one holds every thread up, 40-50 ms for what an idle watch has loaded, more beside other programs. It is
-        the process's: of two watches in one, the first to end gives the other's back to the collector, which costs time.
+        the process's: of two watches in one, the first to end gives the other's back to the collector: time, no more.
         """
         gc.collect()
         gc.freeze()
