@@ -254,6 +254,9 @@ def test_a_fake_in_view_is_said_above_even_while_no_alert_is_due(browser: Any) -
     with open_site() as site, visiting(browser, site.url, size=NARROW) as page:
         page.wait_for_selector("#overall .good:has-text('No alert')")
         assert page.locator("#overall .good:has-text('Ready')").is_visible()
+        wait_until(
+            lambda: site.services.hub._boxes, "the page to listen: a live stream tells again, this test does not"
+        )
         site.services.hub.publish(scene_of(0.93))
         page.wait_for_selector("#overall .bad:has-text('Fake seen')")
         assert "fake score 93 %" in text_of(page, ".picture .badge")
