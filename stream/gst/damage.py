@@ -23,6 +23,8 @@ Gst.init(None)
 
 HEALED_AFTER_NS = 10_000_000_000
 """After a loss from which pictures count as whole again: some streams never have a key picture."""
+LEADS_NS = 2_000_000_000
+"""How far before its key picture one that is decoded after it may be shown."""
 MAX_IN_DECODER = 64
 """Pictures that a decoder and the queues behind it may hold."""
 
@@ -92,13 +94,15 @@ class LossState:
 
 
 def _is_long_after(picture: Encoded, lost: Encoded) -> bool:
-    if picture.pts_ns is None or lost.pts_ns is None:
-        return picture.at_ns - lost.at_ns > HEALED_AFTER_NS
-    return picture.pts_ns - lost.pts_ns > HEALED_AFTER_NS
+    """By its time or by when it came: times may stand still or begin anew."""
+    if picture.at_ns - lost.at_ns > HEALED_AFTER_NS:
+        return True
+    return None not in (picture.pts_ns, lost.pts_ns) and (picture.pts_ns or 0) - (lost.pts_ns or 0) > HEALED_AFTER_NS
 
 
 def _is_shown_before(picture: Encoded, key_ns: int | None) -> bool:
-    return picture.pts_ns is not None and key_ns is not None and picture.pts_ns < key_ns
+    """Shortly before: a time that lies far behind the key's has begun anew."""
+    return picture.pts_ns is not None and key_ns is not None and 0 < key_ns - picture.pts_ns <= LEADS_NS
 
 
 class DamageMarks:

@@ -21,8 +21,8 @@ IDR = 5
 IRAP = range(16, 24)
 """H.265's types of slices that need nothing before them."""
 START = b"\x00\x00\x01"
-LENGTH_BYTES = 4
-"""Of a unit's length, in streams without start codes."""
+LENGTH_AT = {"video/x-h264": 4, "video/x-h265": 21}
+"""Byte of the codec data whose last two bits tell how many bytes a unit's length has, less one (ISO 14496-15)."""
 
 
 def stands_alone(buffer: Any, caps: Any) -> bool:
@@ -34,15 +34,26 @@ def stands_alone(buffer: Any, caps: Any) -> bool:
     if not is_mapped:
         return False
     try:
-        has_lengths = told.get_string("stream-format") != "byte-stream"
-        return any_stands_alone(bytes(mapped.data), told.get_name(), with_lengths=has_lengths)
+        return any_stands_alone(bytes(mapped.data), told.get_name(), _length_bytes(told))
     finally:
         buffer.unmap(mapped)
 
 
-def any_stands_alone(data: bytes, codec: str, *, with_lengths: bool) -> bool:
-    """Whether one of the picture's units is a slice that needs nothing before it. Pure; never raises on broken data."""
-    heads = _heads_by_length(data) if with_lengths else _heads_by_start(data)
+def _length_bytes(told: Any) -> int:
+    """Of the lengths before units, by a caps structure; 0 where start codes stand instead."""
+    if told.get_string("stream-format") == "byte-stream":
+        return 0
+    described = told.get_value("codec_data") if told.has_field("codec_data") else None
+    data, at = b"" if described is None else described.extract_dup(0, described.get_size()), LENGTH_AT[told.get_name()]
+    return 4 if len(data) <= at else (data[at] & 3) + 1
+
+
+def any_stands_alone(data: bytes, codec: str, length_bytes: int) -> bool:
+    """Whether one of the picture's units is a slice that needs nothing before it. Pure; never raises on broken data.
+
+    ``length_bytes``: of the lengths before units; 0: start codes.
+    """
+    heads = _heads_by_length(data, length_bytes) if length_bytes else _heads_by_start(data)
     if codec == "video/x-h265":
         return any((head >> 1) & 0x3F in IRAP for head in heads)
     return any(head & 0x1F == IDR for head in heads)
@@ -56,9 +67,9 @@ def _heads_by_start(data: bytes) -> Iterator[int]:
         place = data.find(START, place + len(START))
 
 
-def _heads_by_length(data: bytes) -> Iterator[int]:
+def _heads_by_length(data: bytes, length_bytes: int) -> Iterator[int]:
     """First byte of each unit behind its length."""
     place = 0
-    while place + LENGTH_BYTES < len(data):
-        yield data[place + LENGTH_BYTES]
-        place += LENGTH_BYTES + int.from_bytes(data[place : place + LENGTH_BYTES], "big")
+    while place + length_bytes < len(data):
+        yield data[place + length_bytes]
+        place += length_bytes + int.from_bytes(data[place : place + length_bytes], "big")

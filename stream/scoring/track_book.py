@@ -139,6 +139,7 @@ class TrackBook:
             track = self._track(face.track_id, pts_ns)
             track.seen_ns = pts_ns
             track.state = next_verdict(track.state, None, qualities.get(face.track_id), pts_ns, self._policy)
+            track.was_fake = track.was_fake and track.state.verdict is Verdict.FAKE  # a stretch ends unscored, too
         self._forget(pts_ns)
         return tuple(self._face_score(face, pts_ns) for face in tracks)
 

@@ -168,15 +168,30 @@ def test_a_decoder_that_marks_for_ever_is_believed_for_a_while_only() -> None:
         ("video/x-h265", (0x4E, 0x02), False),
     ],
 )
-@pytest.mark.parametrize("with_lengths", [True, False])
+@pytest.mark.parametrize("length_bytes", [0, 1, 2, 4])
 def test_the_units_of_a_key_picture_tell_whether_it_stands_alone(
-    codec: str, heads: tuple[int, ...], alone: bool, with_lengths: bool
+    codec: str, heads: tuple[int, ...], alone: bool, length_bytes: int
 ) -> None:
     units = [bytes([head, 1, 2, 3, 4, 5, 6]) for head in heads]
-    starts = [len(unit).to_bytes(4, "big") if with_lengths else b"\0\0\0\1" for unit in units]
+    starts = [len(unit).to_bytes(length_bytes, "big") if length_bytes else b"\0\0\0\1" for unit in units]
     data = b"".join(start + unit for start, unit in zip(starts, units, strict=True))
-    assert any_stands_alone(data, codec, with_lengths=with_lengths) is alone
-    assert any_stands_alone(data[:3], codec, with_lengths=with_lengths) is False
+    assert any_stands_alone(data, codec, length_bytes) is alone
+    assert any_stands_alone(data[:1], codec, length_bytes) is False
+
+
+@pytest.mark.parametrize(("described", "length_bytes"), [("0142001efe", 3), ("0142001efd", 2), ("0142001eff", 4)])
+def test_the_codec_data_tell_how_long_a_units_length_is(described: str, length_bytes: int) -> None:
+    caps = Gst.Caps.from_string(f"video/x-h264,stream-format=avc,codec_data=(buffer){described}")
+    key = Gst.Buffer.new_wrapped((7).to_bytes(length_bytes, "big") + bytes([0x65, 1, 2, 3, 4, 5, 6]))
+    assert stands_alone(key, caps)
+
+
+def test_times_that_begin_anew_or_stand_still_mark_nothing_for_ever() -> None:
+    state, late = LossState(), 2 * HEALED_AFTER_NS
+    joined = [PLAIN, replace(KEY, pts_ns=100 * S), replace(PLAIN, pts_ns=1 * S), replace(PLAIN, pts_ns=90 * S)]
+    assert [state.update(replace(one, pts_ns=one.pts_ns or 99 * S)) for one in joined] == [True, False, False, False]
+    assert state.update(replace(GAP, pts_ns=100 * S, at_ns=S))
+    assert not state.update(replace(PLAIN, pts_ns=1 * S, at_ns=S + late))
 
 
 def test_other_codecs_key_pictures_all_stand_alone() -> None:
