@@ -223,3 +223,23 @@ def test_a_timeline_never_outgrows_its_limit_and_stays_even(limit: int, count: i
     assert times[0] == 0
     assert len(set(np.diff(times))) <= 1
     assert count - times[-1] <= max(1, 2 * count // limit + 1)
+
+
+def test_a_stretch_of_fake_ends_while_the_face_cannot_be_judged() -> None:
+    drive = Drive()
+    drive.run(4, {ANNA: 4.0})
+    drive.run(3, {ANNA: 4.0}, {ANNA: QualityReason.DAMAGED})
+    drive.run(4, {ANNA: 4.0})
+    first, second = drive.book.summaries()[0].fake_stretches
+    assert first[1] <= 4.0
+    assert second[0] >= 7.0
+
+
+def test_forgotten_samples_leave_the_face_its_number_and_history() -> None:
+    drive = Drive()
+    before = drive.run(4, {ANNA: 4.0})[0]
+    drive.book.forget_samples()
+    assert drive.book.windows_to_score()[0] == ()
+    after = drive.step({ANNA: 4.0})[0]
+    assert (after.track_id, sum(after.slots)) == (ANNA, 1)
+    assert after.history == before.history
