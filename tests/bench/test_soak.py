@@ -45,7 +45,7 @@ def test_a_constant_has_no_slope_and_no_noise() -> None:
 
 
 def test_the_warm_up_is_left_out() -> None:
-    samples = [Sample(at, 50 + min(at, 100.0), 9, 9, 2.0) for at in SECONDS]
+    samples = [Sample(at, 50 + min(at, 100.0), 20, 300, 9, 9, 2.0) for at in SECONDS]
     assert not any(slope.grows for slope in slopes(samples))
 
 
