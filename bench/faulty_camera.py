@@ -197,7 +197,9 @@ class _Server:
         self._server.get_mount_points().add_factory(PATH, factory)
 
     def _hang_up(self) -> None:
-        self._server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+        from stream.gst.rtsp_clients import hang_up
+
+        hang_up(self._server)
 
     def _on_media(self, _factory: Any, media: Any) -> None:
         for words in tuple(self._changes):

@@ -22,6 +22,7 @@ from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
+from stream.gst.rtsp_clients import hang_up  # noqa: E402
 
 Gst.init(None)
 
@@ -267,7 +268,7 @@ class _SharedServer:
         self._stop()
 
     def _stop(self) -> None:
-        self.server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE)
+        hang_up(self.server)
         source = self.loop.context.find_source_by_id(self.source_id)
         if source is not None:
             source.destroy()
