@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,8 @@ class Sample:
     """In use of the C library's heaps, free pages that it keeps left out; NaN where it is not glibc's."""
     kiloblocks: float
     """Thousands of blocks that Python has in use."""
-    descriptors: int
-    threads: int
+    descriptors: float
+    threads: float
     age_ms: float
     """Of the scores of the last second, median; NaN without any."""
 
@@ -287,11 +288,14 @@ class _Soak:
             FAULTS[name](camera, chance, self._calm)
 
     def _sample(self) -> list[Sample]:
-        samples, began_s = list[Sample](), time.monotonic()
+        """Into memory that was taken before, so that the samples are no growth themselves."""
+        began_s, count = time.monotonic(), 0
+        table = np.zeros((math.ceil(self._minutes * 60 / SAMPLE_EVERY_S) + 1, len(fields(Sample))))
         while (at_s := time.monotonic() - began_s) < self._minutes * 60 and not self._stop.wait(SAMPLE_EVERY_S):
             ages, self._witness.ages_ms = self._witness.ages_ms, []
-            samples.append(_now(at_s, ages))
-        return samples
+            table[count] = astuple(_now(at_s, ages))
+            count += 1
+        return [Sample(*map(float, row)) for row in table[:count]]
 
     def _missing(self) -> tuple[str, ...]:
         deadline = time.monotonic() + BACK_WITHIN_S

@@ -199,15 +199,15 @@ def build_analyzer(
 
 
 def build_analysis(
-    config: AppConfig, parts: Parts, name: StreamName, *, plan: StreamPlan | None = None, keep_all: bool = False
+    config: AppConfig, parts: Parts, name: StreamName, *, plan: StreamPlan | None = None, keeps_summaries: bool = False
 ) -> StreamAnalysis:
     """One stream's memory; ``plan``: None is a file's.
 
-    ``keep_all`` keeps every track's summary. Without it none is kept: nobody asks a watch for them, and it never ends.
+    ``keeps_summaries``: of every track. Without it none is kept: nobody asks a watch for them, and it never ends.
     """
     spec = parts.model.spec
     policy = config.scoring.policy(spec)
-    book = TrackBook(spec, policy, ended_limit=None if keep_all else 0)
+    book = TrackBook(spec, policy, keeps_summaries=keeps_summaries)
     return StreamAnalysis(name, open_tracker(lost_after_s=config.tracker.lost_after_s), book, plan or StreamPlan())
 
 

@@ -17,7 +17,7 @@ from stream.errors import UnmaskError, UsageError
 from stream.observers import StreamFacts
 from stream.parts import Parts, build_analysis, build_analyzer, open_parts
 from stream.pipeline import Analyzer, StreamAnalysis
-from stream.scoring.track_book import TrackSummary
+from stream.scoring.story import TrackSummary
 from stream.sources.file import FileSource
 from stream.sources.frames import frames_of
 from stream.sources.open import open_source
@@ -87,7 +87,7 @@ def score_file(path: Path, config: AppConfig, parts: Parts, *, on_progress: OnPr
     facts = StreamFacts()
     name = StreamName("file")
     analyzer = build_analyzer(config, parts, facts, facts)
-    analysis = build_analysis(config, parts, name, keep_all=True)
+    analysis = build_analysis(config, parts, name, keeps_summaries=True)
     source = open_file(name, path, facts)
     try:
         _run_through(source, analyzer, analysis, on_progress)

@@ -19,7 +19,7 @@ from stream.cli import EXIT_CODES, _parser
 from stream.config_web import TlsConfig
 from stream.errors import UnmaskError
 from stream.score import summary_of
-from stream.scoring.track_book import TrackSummary
+from stream.scoring.story import TrackSummary
 from stream.sinks.json_lines import score_record
 from stream.types import FaceScore, QualityReason, Scene, StreamName, StreamState, TrackId, Verdict
 from stream.web.routes.people import LoginRequest, people

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engines.spec import ModelSpec
 from stream.canary.clips import GENUINE, LABELS, SWAPPED, CanaryClip
-from stream.scoring.track_book import TrackSummary
+from stream.scoring.story import TrackSummary
 
 TOLERANCE = 0.15
 """How far a probability may lie from the recorded one: other runtimes, precisions and detectors stay well within."""

@@ -16,39 +16,15 @@ from numpy.typing import ArrayLike
 from engines.preprocess import Floats
 from engines.spec import ModelSpec
 from stream.scoring.calibration import fake_probability
-from stream.scoring.timeline import Timeline
-from stream.scoring.verdict import VerdictPolicy, VerdictState, next_verdict, policy_of, threshold_label
+from stream.scoring.story import Story, TrackSummary
+from stream.scoring.verdict import VerdictPolicy, VerdictState, next_verdict, policy_of
 from stream.scoring.window import FeatureWindow
-from stream.types import FaceScore, QualityReason, TrackedFace, TrackId, Verdict
+from stream.types import FaceScore, QualityReason, TrackedFace, TrackId
 
 HISTORY_S = 30.0
 """How far back the history of a ``FaceScore`` reaches."""
 FORGET_AFTER_S = 5.0
 """A track that was not seen for this long is over; trackers give up sooner."""
-STRETCHES_LIMIT = 256
-"""Stretches of ``fake`` that are remembered of one track, newest first to stay."""
-ENDED_LIMIT = 1000
-"""Summaries kept of tracks that are over, newest first to stay: a live run never ends."""
-
-
-@dataclass(frozen=True)
-class TrackSummary:
-    """One face from its first to its last moment."""
-
-    track_id: TrackId
-    start_s: float
-    end_s: float
-    """Media time when the face was first and last seen, in seconds since the segment's start."""
-    windows: int
-    """Scored windows."""
-    fake_probability: float | None
-    """Calibrated probability of the mean logit over all scored windows, 1 = fake; None when none was scored."""
-    verdict: Verdict
-    """What that probability says by the model's thresholds; without one, the last verdict shown."""
-    timeline: tuple[tuple[float, float], ...]
-    """(seconds, fake_probability) of the scored windows, unsmoothed; thinned evenly when very long."""
-    fake_stretches: tuple[tuple[float, float], ...] = ()
-    """(start, end) in seconds: when the verdict was ``fake``, as a live view would have shown it."""
 
 
 @dataclass
@@ -65,26 +41,21 @@ class _Track:
     """Media time of the window's newest sample."""
     scored_sample_ns: int | None = None
     """The same when the window was last scored."""
-    windows: int = 0
-    logit_sum: float = 0.0
     history: deque[tuple[int, float]] = field(default_factory=deque)
-    timeline: Timeline = field(default_factory=Timeline)
-    fake: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=STRETCHES_LIMIT))
-    """Stretches of ``fake`` in media time."""
-    was_fake: bool = False
+    story: Story | None = None
+    """None where nobody will ask for summaries."""
 
 
 class TrackBook:
     """The tracks of one stream."""
 
-    def __init__(
-        self, spec: ModelSpec, policy: VerdictPolicy | None = None, *, ended_limit: int | None = ENDED_LIMIT
-    ) -> None:
-        """``policy``: None takes the model's own limits. ``ended_limit``: None keeps every summary (files end)."""
+    def __init__(self, spec: ModelSpec, policy: VerdictPolicy | None = None, *, keeps_summaries: bool = True) -> None:
+        """``policy``: None takes the model's own limits. ``keeps_summaries``: not for what never ends."""
         self._spec = spec
         self._policy = policy or policy_of(spec)
         self._tracks: dict[TrackId, _Track] = {}
-        self._ended: deque[TrackSummary] = deque(maxlen=ended_limit)
+        self._keeps_summaries = keeps_summaries
+        self._ended: list[TrackSummary] = []
 
     def begin_segment(self) -> None:
         """End every track: no window spans a reconnect, a PTS jump or a change of resolution."""
@@ -139,17 +110,20 @@ class TrackBook:
             track = self._track(face.track_id, pts_ns)
             track.seen_ns = pts_ns
             track.state = next_verdict(track.state, None, qualities.get(face.track_id), pts_ns, self._policy)
-            track.was_fake = track.was_fake and track.state.verdict is Verdict.FAKE  # a stretch ends unscored, too
+            if track.story is not None:
+                track.story.show(track.state.verdict)
         self._forget(pts_ns)
         return tuple(self._face_score(face, pts_ns) for face in tracks)
 
     def summaries(self) -> tuple[TrackSummary, ...]:
-        """Every track so far, in the order they ended; those still in view come last."""
-        return (*self._ended, *(self._summary(key) for key in self._tracks))
+        """Every track so far, in the order they ended; those still in view come last. None where none is kept."""
+        in_view = (self._summary(track_id, track) for track_id, track in self._tracks.items())
+        return (*self._ended, *(summary for summary in in_view if summary is not None))
 
     def _track(self, track_id: TrackId, pts_ns: int) -> _Track:
         if track_id not in self._tracks:
-            self._tracks[track_id] = _Track(FeatureWindow(self._spec.window), pts_ns, pts_ns)
+            story = Story() if self._keeps_summaries else None
+            self._tracks[track_id] = _Track(FeatureWindow(self._spec.window), pts_ns, pts_ns, story=story)
         return self._tracks[track_id]
 
     def _is_warm(self, track: _Track) -> bool:
@@ -158,11 +132,9 @@ class TrackBook:
     def _set_score(self, track: _Track, logit: float, probability: float, pts_ns: int) -> None:
         track.unscored = False
         track.scored_sample_ns = track.sampled_ns
-        track.windows += 1
-        track.logit_sum += logit
-        track.timeline.add(pts_ns, probability)
         track.state = next_verdict(track.state, probability, None, pts_ns, self._policy)
-        _note_fake(track, pts_ns)
+        if track.story is not None:
+            track.story.add(pts_ns, logit, probability, track.state.verdict)
         if track.state.fake_probability is not None:
             track.history.append((pts_ns, track.state.fake_probability))
 
@@ -188,35 +160,12 @@ class TrackBook:
             self._end(track_id)
 
     def _end(self, track_id: TrackId) -> None:
-        self._ended.append(self._summary(track_id))
-        del self._tracks[track_id]
+        summary = self._summary(track_id, self._tracks.pop(track_id))
+        if summary is not None:
+            self._ended.append(summary)
 
-    def _summary(self, track_id: TrackId) -> TrackSummary:
-        track = self._tracks[track_id]
-        probability = self._mean_probability(track)
-        shown = track.state.verdict if probability is None else threshold_label(probability, self._policy)
-        return TrackSummary(
-            track_id=track_id,
-            start_s=track.start_ns / 1e9,
-            end_s=track.seen_ns / 1e9,
-            windows=track.windows,
-            fake_probability=probability,
-            verdict=shown,
-            timeline=tuple((pts_ns / 1e9, value) for pts_ns, value in track.timeline.points()),
-            fake_stretches=tuple((start_ns / 1e9, end_ns / 1e9) for start_ns, end_ns in track.fake),
-        )
-
-    def _mean_probability(self, track: _Track) -> float | None:
-        if track.windows == 0:
+    def _summary(self, track_id: TrackId, track: _Track) -> TrackSummary | None:
+        if track.story is None:
             return None
-        return float(fake_probability(track.logit_sum / track.windows, self._spec))
-
-
-def _note_fake(track: _Track, pts_ns: int) -> None:
-    """Lengthen the newest stretch, or begin one."""
-    is_fake = track.state.verdict is Verdict.FAKE
-    if is_fake and track.was_fake:
-        track.fake[-1] = (track.fake[-1][0], pts_ns)
-    elif is_fake:
-        track.fake.append((pts_ns, pts_ns))
-    track.was_fake = is_fake
+        span_ns = (track.start_ns, track.seen_ns)
+        return track.story.summary(track_id, span_ns, track.state.verdict, self._spec, self._policy)

@@ -58,7 +58,7 @@ def test_a_watch_keeps_nothing_of_faces_that_are_gone_and_a_scored_file_all() ->
     """A summary holds up to 13 minutes of scores, and a watch never ends."""
     with closing(open_parts(LITE)) as parts:
         name = StreamName("door")
-        books = [build_analysis(LITE, parts, name, keep_all=keeps_all).book for keeps_all in (False, True)]
+        books = [build_analysis(LITE, parts, name, keeps_summaries=keeps_all).book for keeps_all in (False, True)]
     for book in books:
         book.due([TrackId(1), TrackId(2)], 0)
         book.begin_segment()

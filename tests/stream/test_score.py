@@ -14,7 +14,7 @@ from stream.config import AppConfig, QualityConfig
 from stream.errors import SourceError, UsageError
 from stream.parts import Parts
 from stream.score import FileScore, report_lines, score_file, score_files, summary_of
-from stream.scoring.track_book import TrackSummary
+from stream.scoring.story import TrackSummary
 from stream.types import TrackId, Verdict
 from tests.stream.test_app import clip, parts  # noqa: F401 - clip is a fixture
 

@@ -20,7 +20,7 @@ from stream.canary.clips import GENUINE, LABELS, PICTURES, STREAM, SWAPPED, Cana
 from stream.canary.keeper import CanaryKeeper, Told
 from stream.errors import MissingPartError
 from stream.scoring.scorer import ModelScorer
-from stream.scoring.track_book import TrackSummary
+from stream.scoring.story import TrackSummary
 from stream.types import FaceBox, Frame, TrackId, Verdict
 from tests.fakes import FixedDetector, backbone_of, head_of, spec_of
 

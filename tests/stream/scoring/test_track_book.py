@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,15 +203,26 @@ def test_a_model_of_the_other_polarity_is_turned_round_once() -> None:
     assert summary.fake_probability == pytest.approx(0.018, abs=1e-3)
 
 
-@settings(max_examples=20)
-@given(limit=st.integers(1, 5), tracks=st.integers(1, 12))
-def test_a_live_run_keeps_only_the_newest_summaries(limit: int, tracks: int) -> None:
-    drive = Drive(TrackBook(SPEC, ended_limit=limit))
-    for number in range(1, tracks + 1):
-        drive.step({TrackId(number): 1.0})
-        drive.book.begin_segment()
-    kept = [int(summary.track_id) for summary in drive.book.summaries()]
-    assert kept == list(range(max(1, tracks - limit + 1), tracks + 1))
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_book_that_keeps_no_summaries_scores_alike_and_remembers_no_face_that_is_over(*, keeps: bool) -> None:
+    drive = Drive(TrackBook(SPEC, keeps_summaries=keeps))
+    (score,) = drive.run(4, {ANNA: 4.0})
+    drive.book.begin_segment()
+    (again,) = drive.run(4, {BERT: 4.0})
+    assert (score.verdict, again.verdict) == (Verdict.FAKE, Verdict.FAKE)
+    assert [summary.track_id for summary in drive.book.summaries()] == ([ANNA, BERT] if keeps else [])
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_face_that_stays_makes_only_a_book_with_summaries_grow(*, keeps: bool) -> None:
+    """Python's blocks, over minutes past the half minute of history: at least a tuple and two numbers a score."""
+    drive = Drive(TrackBook(SPEC, keeps_summaries=keeps))
+    drive.run(60, {ANNA: 4.0})
+    drive.samples.clear()
+    before, scores = sys.getallocatedblocks(), 5 * 120
+    drive.run(120, {ANNA: 4.0})
+    drive.samples.clear()
+    assert (sys.getallocatedblocks() - before > 2 * scores) == keeps
 
 
 @settings(max_examples=30)
