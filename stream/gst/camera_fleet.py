@@ -23,6 +23,7 @@ from gi.repository import Gst, GstApp, GstRtspServer  # noqa: E402, F401 - GstAp
 
 from stream.errors import OutputError, SourceError, UnmaskError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
+from stream.gst.rtsp_clients import hang_up  # noqa: E402
 
 Gst.init(None)
 
@@ -90,7 +91,7 @@ class CameraFleet:
 
     def close(self) -> None:
         self._stop.set()
-        self._server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE)
+        hang_up(self._server)
         self._loop.stop()
 
     def _factory(self) -> Any:

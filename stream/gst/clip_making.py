@@ -61,6 +61,7 @@ def ensure_shaped(source: Path, folder: Path, shape: ClipShape) -> Path:
                 shape_launch(shape, pick_encoder(element_runs).launch("live", kbps=_kbps(shape), gop=25)),
                 source,
                 partial,
+                round(shape.fps * shape.seconds),
             )
             os.replace(partial, made)
         finally:
@@ -73,12 +74,11 @@ def _kbps(shape: ClipShape) -> int:
 
 
 def shape_launch(shape: ClipShape, encoder: str) -> str:
-    """Launch text from ``source`` to ``target``, both files."""
+    """Launch text from ``source`` to ``target``, both files, by way of ``end``, where raw pictures can be counted."""
     raw = f"video/x-raw,format=(string)I420,framerate={shape.fps}/1"
     scaled = f"{raw},width={shape.width},height={shape.height},pixel-aspect-ratio=1/1"
     head = f"filesrc name=source ! decodebin ! videoconvert ! videorate ! {raw} "
-    end = f"identity eos-after={round(shape.fps * shape.seconds) + 1}"
-    tail = f"{end} ! {encoder} ! h264parse ! mp4mux ! filesink name=target"
+    tail = f"identity name=end ! {encoder} ! h264parse ! mp4mux ! filesink name=target"
     if not shape.tiles:
         return f"{head} ! videoscale ! {scaled} ! {tail}"
     return f"{head} ! {_cut(shape)} ! tee name=cut {_tiles(shape)} grid. ! videoconvert ! {scaled} ! {tail}"
@@ -104,13 +104,14 @@ def _tiles(shape: ClipShape) -> str:
     return f"compositor name=grid background=black {' '.join(pads)} {' '.join(feeds)}"
 
 
-def _run(launch: str, source: Path, target: Path) -> None:
+def _run(launch: str, source: Path, target: Path, pictures: int) -> None:
     try:
         pipeline = Gst.parse_launch(launch)
     except GLib.Error as error:
         raise MissingPartError(f"GStreamer cannot make the clip ({error.message}): run unmask doctor") from error
     pipeline.get_by_name("source").set_property("location", str(source))
     pipeline.get_by_name("target").set_property("location", str(target))
+    _end_after(pictures, pipeline.get_by_name("end").get_static_pad("src"))
     pipeline.set_state(Gst.State.PLAYING)
     try:
         wanted = Gst.MessageType.ERROR | Gst.MessageType.EOS
@@ -120,3 +121,17 @@ def _run(launch: str, source: Path, target: Path) -> None:
     if message is None or message.type == Gst.MessageType.ERROR:
         reason = "it took too long" if message is None else message.parse_error()[0].message
         raise SourceError(f"{source} cannot be made into a clip ({reason}): give another file")
+
+
+def _end_after(pictures: int, pad: Any) -> None:
+    """The end, as soon as so many have passed: what decoders still bring is dropped, where ``identity`` lets it by."""
+    passed = 0
+
+    def count(pad: Any, _info: Any) -> Any:
+        nonlocal passed
+        passed += 1
+        if passed == pictures + 1:
+            pad.push_event(Gst.Event.new_eos())
+        return Gst.PadProbeReturn.OK if passed <= pictures else Gst.PadProbeReturn.DROP
+
+    pad.add_probe(Gst.PadProbeType.BUFFER, count)
