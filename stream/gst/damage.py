@@ -27,6 +27,8 @@ LEADS_NS = 2_000_000_000
 """How far before its key picture one that is decoded after it may be shown."""
 MAX_IN_DECODER = 64
 """Pictures that a decoder and the queues behind it may hold."""
+MAX_DECODERS = 4
+"""Of one session, whose pictures may still be on their way."""
 
 
 @dataclass(frozen=True)
@@ -105,25 +107,23 @@ def _is_shown_before(picture: Encoded, key_ns: int | None) -> bool:
     return picture.pts_ns is not None and key_ns is not None and 0 < key_ns - picture.pts_ns <= LEADS_NS
 
 
-class DamageMarks:
-    """Carries the state of each picture past the decoders of one session, by its time.
+class Entrance:
+    """What goes into one decoder; called before it, from one thread."""
 
-    ``begin`` and ``entered`` are called before the decoder, ``stamp`` behind it, from one thread each.
-    """
-
-    def __init__(self) -> None:
-        self._state: LossState | None = None
-        self._damaged: OrderedDict[int, None] = OrderedDict()
-        self._foreign_since_ns: int | None = None
-
-    def begin(self, *, gaps_are_losses: bool) -> None:
-        """A decoder was opened."""
+    def __init__(self, *, gaps_are_losses: bool) -> None:
         self._state = LossState(gaps_are_losses=gaps_are_losses)
+        self.damaged: OrderedDict[int, None] = OrderedDict()
+        """Times of the pictures that went in damaged, the newest ``MAX_IN_DECODER``."""
+        self.is_used = False
+
+    @property
+    def is_damaged(self) -> bool:
+        """The newest picture."""
+        return self._state.is_damaged
 
     def entered(self, buffer: Any, caps: Any) -> None:
         """An encoded picture goes into the decoder."""
-        if self._state is None:
-            return
+        self.is_used = True
         is_key, pts_ns = not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT), _pts_of(buffer)
         is_gap = buffer.has_flags(Gst.BufferFlags.DISCONT)
         alone = is_key and (not self._state.is_damaged or stands_alone(buffer, caps))
@@ -131,11 +131,28 @@ class DamageMarks:
         if pts_ns is None:
             return
         if damaged:
-            self._damaged[pts_ns] = None
-            if len(self._damaged) > MAX_IN_DECODER:  # the oldest have long come out
-                self._damaged.popitem(last=False)
+            self.damaged[pts_ns] = None
+            if len(self.damaged) > MAX_IN_DECODER:  # the oldest have long come out
+                self.damaged.popitem(last=False)
         else:
-            self._damaged.pop(pts_ns, None)
+            self.damaged.pop(pts_ns, None)
+
+
+class DamageMarks:
+    """Carries the state of each picture past the decoders of one session, by its time.
+
+    ``opened`` is called before a decoder, ``stamp`` behind all of them, from one thread.
+    """
+
+    def __init__(self) -> None:
+        self._entrances: tuple[Entrance, ...] = ()
+        self._foreign_since_ns: int | None = None
+
+    def opened(self, *, gaps_are_losses: bool) -> Entrance:
+        """Of a decoder: a stream may change its codec, and of a file's second picture track one picture is decoded."""
+        entrance = Entrance(gaps_are_losses=gaps_are_losses)
+        self._entrances = (*self._entrances[1 - MAX_DECODERS :], entrance)
+        return entrance
 
     def stamp(self, buffer: Any) -> None:
         """A picture has come out: GST_BUFFER_FLAG_CORRUPTED says from now on whether it is damaged.
@@ -148,9 +165,10 @@ class DamageMarks:
             buffer.unset_flags(Gst.BufferFlags.CORRUPTED)
 
     def _was_damaged(self, pts_ns: int | None) -> bool:
+        used = [entrance for entrance in self._entrances if entrance.is_used]
         if pts_ns is None:
-            return self._state is not None and self._state.is_damaged
-        return pts_ns in self._damaged
+            return bool(used) and used[-1].is_damaged
+        return any(pts_ns in entrance.damaged for entrance in used)
 
     def _is_foreign(self, buffer: Any) -> bool:
         """Whether the decoder marks it; one that marks all, since it never met a key picture, is not believed."""

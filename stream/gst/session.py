@@ -19,7 +19,7 @@ from gi.repository import GLib, GObject, Gst, GstApp  # noqa: E402, F401 - GstAp
 
 from stream.errors import MissingPartError  # noqa: E402
 from stream.gst.codecs import RAW, decoder_ranks  # noqa: E402
-from stream.gst.damage import MAX_IN_DECODER, DamageMarks  # noqa: E402
+from stream.gst.damage import MAX_IN_DECODER, DamageMarks, Entrance  # noqa: E402
 from stream.gst.faults import (  # noqa: E402
     CUT_OFF,
     END,
@@ -270,8 +270,8 @@ class GstSession:
         if self._packets is not None:
             self._packets.begin()
             element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_packet, self._packets)
-        self._marks.begin(gaps_are_losses=self._has_packets)
-        element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded)
+        entrance = self._marks.opened(gaps_are_losses=self._has_packets)
+        element.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._on_encoded, entrance)
         if self._on_decoded is not None:
             element.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._on_picture)
 
@@ -279,9 +279,9 @@ class GstSession:
         packets.push(info.get_buffer(), pad.get_current_caps())
         return Gst.PadProbeReturn.OK
 
-    def _on_encoded(self, pad: Any, info: Any) -> Any:
+    def _on_encoded(self, pad: Any, info: Any, entrance: Entrance) -> Any:
         buffer = info.get_buffer()
-        self._marks.entered(buffer, pad.get_current_caps())
+        entrance.entered(buffer, pad.get_current_caps())
         if self._on_decoded is not None and len(self._entered_ns) < MAX_IN_DECODER:
             self._entered_ns[buffer.pts] = time.monotonic_ns()
         return Gst.PadProbeReturn.OK

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stream.sources.video_parts import need_gst
+from tests.stream.sources.video_parts import need_gst, play
 
 need_gst()
 
@@ -17,15 +18,18 @@ from gi.repository import Gst  # noqa: E402
 
 from stream.gst.damage import (  # noqa: E402
     HEALED_AFTER_NS,
+    MAX_DECODERS,
     MAX_IN_DECODER,
     DamageMarks,
     Encoded,
+    Entrance,
     LossState,
     is_damaged,
 )
 from stream.gst.key_pictures import any_stands_alone, stands_alone  # noqa: E402
-from stream.gst.launch import Launch  # noqa: E402
+from stream.gst.launch import Launch, source_launch  # noqa: E402
 from stream.gst.session import GstSession, element_exists  # noqa: E402
+from stream.sources.uri import parse_source  # noqa: E402
 
 S = 1_000_000_000
 DELTA, DISCONT, CORRUPTED = Gst.BufferFlags.DELTA_UNIT, Gst.BufferFlags.DISCONT, Gst.BufferFlags.CORRUPTED
@@ -109,11 +113,17 @@ def buffer_of(pts_ns: int, *flags: Any) -> Any:
     return buffer
 
 
+def enter(marks: DamageMarks, *buffers: Any) -> Entrance:
+    """Into a decoder that is opened for them."""
+    entrance = marks.opened(gaps_are_losses=True)
+    for buffer in buffers:
+        entrance.entered(buffer, None)
+    return entrance
+
+
 def marks_of(*buffers: Any) -> DamageMarks:
     marks = DamageMarks()
-    marks.begin(gaps_are_losses=True)
-    for buffer in buffers:
-        marks.entered(buffer, None)
+    enter(marks, *buffers)
     return marks
 
 
@@ -124,8 +134,9 @@ def stamped(marks: DamageMarks, *buffers: Any) -> list[bool]:
 
 
 def test_a_decoder_that_keeps_pictures_for_ever_fills_no_memory() -> None:
-    marks = marks_of(*(buffer_of(step, DELTA) for step in range(3 * MAX_IN_DECODER)))
-    assert len(marks._damaged) == MAX_IN_DECODER
+    marks = DamageMarks()
+    entrance = enter(marks, *(buffer_of(step, DELTA) for step in range(3 * MAX_IN_DECODER)))
+    assert len(entrance.damaged) == MAX_IN_DECODER
     assert stamped(marks, buffer_of(3 * MAX_IN_DECODER - 1), buffer_of(0)) == [True, False]
 
 
@@ -142,8 +153,41 @@ def test_a_time_that_comes_again_bears_its_new_state() -> None:
 def test_pictures_without_times_bear_the_state_of_the_moment() -> None:
     marks = marks_of(buffer_of(NONE))
     assert stamped(marks, buffer_of(NONE)) == [False]
-    marks.entered(buffer_of(NONE, DELTA, DISCONT), None)
+    enter(marks, buffer_of(NONE), buffer_of(NONE, DELTA, DISCONT))
     assert stamped(marks, buffer_of(NONE), buffer_of(7)) == [True, False]
+
+
+def test_a_second_decoder_says_nothing_of_what_comes_out_of_the_first() -> None:
+    marks = marks_of(buffer_of(0), buffer_of(1, DELTA, DISCONT))
+    enter(marks, buffer_of(2))
+    marks.opened(gaps_are_losses=True)
+    assert stamped(marks, buffer_of(0), buffer_of(1), buffer_of(2), buffer_of(NONE)) == [False, True, False, False]
+
+
+def test_of_many_decoders_the_newest_are_asked() -> None:
+    marks = DamageMarks()
+    for number in range(2 * MAX_DECODERS):
+        enter(marks, buffer_of(number, DELTA))
+    told = stamped(marks, *(buffer_of(number) for number in range(2 * MAX_DECODERS)))
+    assert told == [False] * MAX_DECODERS + [True] * MAX_DECODERS
+
+
+def test_a_file_of_two_picture_tracks_is_whole(tmp_path: Path) -> None:
+    """The second one's decoder is opened, and given a picture, while the first one's works."""
+    tracks = [
+        f"videotestsrc num-buffers=60 pattern={pattern} ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 "
+        f"! {X264} ! h264parse ! queue ! both."
+        for pattern in ("ball", "smpte")
+    ]
+    play(f"mp4mux name=both ! filesink location={tmp_path / 'two.mp4'} {' '.join(tracks)}")
+    launch = source_launch(parse_source(str(tmp_path / "two.mp4")), element_exists, {})
+    session = GstSession(launch)
+    session.start()
+    try:
+        told = [marked for *_, marked in _pictures(session)]
+    finally:
+        session.stop()
+    assert told == [False] * 60
 
 
 def test_raw_pictures_are_whole() -> None:
@@ -260,6 +304,19 @@ def _digest(buffer: Any) -> str:
         buffer.unmap(mapped)
 
 
+def _changes(whole: list[str], harmed: list[str]) -> list[bool]:
+    """Whether each harmed one is no picture of the whole ones that comes after those already shown: a repeat is none.
+
+    Not by time: when the packet that ends a picture is lost, the pictures around it change theirs.
+    """
+    shown, told = 0, list[bool]()
+    for digest in harmed:
+        is_whole = digest in whole[shown:]
+        shown = whole.index(digest, shown) + 1 if is_whole else shown
+        told.append(not is_whole)
+    return told
+
+
 @pytest.mark.parametrize("name", CAMERAS)
 def test_every_picture_that_a_loss_has_changed_is_marked_and_few_others(name: str) -> None:
     camera = CAMERAS[name]
@@ -268,11 +325,10 @@ def test_every_picture_that_a_loss_has_changed_is_marked_and_few_others(name: st
     whole = decoded(camera)
     assert len(whole) == FRAMES
     assert [pts for pts, _, marked in whole if marked] == []
-    true = {digest for _, digest, _ in whole}
     changed = marked = missed = 0
     for seed in range(3):
         harmed = decoded(camera, frozenset(random.Random(seed).sample(range(20, 1500), LOST)))
-        is_changed = [digest not in true for _, digest, _ in harmed]
+        is_changed = _changes([digest for _, digest, _ in whole], [digest for _, digest, _ in harmed])
         changed += sum(is_changed)
         marked += sum(mark for *_, mark in harmed)
         missed += sum(one and not mark for one, (*_, mark) in zip(is_changed, harmed, strict=True))
