@@ -1,6 +1,7 @@
 """Streams, faults and time: does anything grow? Memory, descriptors, threads and the age of scores over a long run.
 
-    .venv/bin/python -m bench.soak [--minutes 30] [--streams 4] [--seed N] [--only FAULT] [--often 1] [--json FILE]
+    .venv/bin/python -m bench.soak [--minutes 30] [--streams 4] [--seed N] [--only FAULT] [--often 1] [--visited]
+                                     [--json FILE]
 
 Every camera is a process of its own that is killed, frozen, hung up on, garbled, resized and shifted in time, as the
 seed says; the whole application watches them all with a model that costs nothing. Each slope is given an hour, with
@@ -8,7 +9,8 @@ twice its standard error as noise; the exit code is 1 when one grows beyond its 
 never came back.
 
 Resident memory says what the process costs, and moves for many reasons; what C's heap and Python have in use say
-whether anything is kept. ``--only`` and ``--often`` find what keeps it: one fault, many times as often as the others
+whether anything is kept. ``--visited`` draws and serves every stream, too, as a page and by RTSP, to visitors who come
+and go. ``--only`` and ``--often`` find what keeps it: one fault, many times as often as the others
 come.
 """
 
@@ -33,9 +35,13 @@ from rich.table import Table
 from bench.faulty_camera import LOSSY_PAY, FaultyCamera, picture
 from bench.held import descriptors, heap_mb, resident_mb, threads
 from bench.live import FixedFace, free_parts
-from engines.runtime.ports import Array
-from stream.app import watch
+from bench.slopes import Slope, slope_of
+from bench.visitors import Visitors
+from stream.app import Started, watch
 from stream.config import AppConfig, MetricsConfig, QualityConfig, RetryConfig, StreamConfig
+from stream.config_canary import CanaryConfig
+from stream.config_restream import RestreamConfig
+from stream.config_web import WebConfig
 from stream.observers import SilentObserver
 from stream.parts import Parts
 from stream.types import Scene, StreamName, StreamState
@@ -64,25 +70,6 @@ class Sample:
     """Of the scores of the last second, median; NaN without any."""
 
 
-@dataclass(frozen=True)
-class Slope:
-    """How one measure changes, with what chance alone could make of it."""
-
-    name: str
-    per_hour: float
-    noise_per_hour: float
-    """Twice the standard error, neighbouring samples taken as alike as they are."""
-    spread: float
-    """Standard deviation of the samples."""
-    level: float
-    """Mean of the samples."""
-    allowed_per_hour: float
-
-    @property
-    def grows(self) -> bool:
-        return self.per_hour - self.noise_per_hour > self.allowed_per_hour
-
-
 @dataclass
 class Witness(SilentObserver):
     """Ages of scores and states of streams; an Observer and a Sink."""
@@ -107,24 +94,6 @@ class Witness(SilentObserver):
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def slope_of(name: str, at_s: Sequence[float], values: Sequence[float], allowed_per_hour: float) -> Slope:
-    """Least squares; the error counts only independent samples, by the residuals' lag-1 autocorrelation."""
-    known = [(at, value) for at, value in zip(at_s, values, strict=True) if np.isfinite(value)]
-    if len(known) < 3:
-        return Slope(name, 0.0, float("inf"), 0.0, float("nan"), allowed_per_hour)
-    hours, samples = np.array([at / 3600 for at, _ in known]), np.array([value for _, value in known])
-    rise, start = np.polyfit(hours, samples, 1)
-    error = _standard_error(hours, samples - (rise * hours + start))
-    return Slope(name, float(rise), 2 * error, float(samples.std()), float(samples.mean()), allowed_per_hour)
-
-
-def _standard_error(hours: Array, residuals: Array) -> float:
-    alike = np.corrcoef(residuals[:-1], residuals[1:])[0, 1] if residuals.std() > 0 else 0.0
-    share = max(0.01, (1 - alike) / (1 + alike))
-    count = max(3.0, len(hours) * share)
-    return float(residuals.std() / (hours.std() * np.sqrt(count - 2)))
 
 
 ALLOWED_PER_HOUR = {
@@ -206,13 +175,27 @@ FAULTS: dict[str, Fault] = {
 
 
 @dataclass(frozen=True)
-class Soaked:
-    """What a soak found."""
+class SoakOrder:
+    """What is to be tried."""
 
     seed: int
     minutes: float
-    streams: int
+    streams: int = 4
+    only: tuple[str, ...] = tuple(FAULTS)
+    """Of ``FAULTS``."""
+    often: float = 1.0
+    """So many times as many of them."""
+    is_visited: bool = False
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What a soak found."""
+
+    order: SoakOrder
     faults: dict[str, int]
+    visits: dict[str, int]
+    """What visitors came for and got; empty without."""
     losses: int
     scored: int
     missing: tuple[str, ...]
@@ -228,19 +211,20 @@ class Soaked:
 class _Soak:
     """Cameras, the application on a thread, somebody who breaks things, and the samples."""
 
-    def __init__(self, seed: int, minutes: float, streams: int, only: Sequence[str], often: float) -> None:
-        self._seed, self._minutes, self._streams = seed, minutes, streams
-        self._among, self._often = tuple(only) or tuple(FAULTS), often
+    def __init__(self, order: SoakOrder) -> None:
+        self._order = order
+        self._visitors: Visitors | None = None
+        self._visits = dict[str, int]()
         self._witness, self._stop, self._calm = Witness(), threading.Event(), threading.Event()
         self._faults = dict.fromkeys(FAULTS, 0)
         self._failure: BaseException | None = None
 
     def run(self) -> Soaked:
         with ExitStack() as closing:
-            cameras = [closing.enter_context(FaultyCamera(picture("ball"))) for _ in range(self._streams)]
-            watching = threading.Thread(target=self._watch, args=(_config(cameras),))
+            cameras = [closing.enter_context(FaultyCamera(picture("ball"))) for _ in range(self._order.streams)]
+            watching = threading.Thread(target=self._watch, args=(_config(cameras, is_visited=self._order.is_visited),))
             breaking = [
-                threading.Thread(target=self._break, args=(camera, random.Random(self._seed * 1000 + index)))
+                threading.Thread(target=self._break, args=(camera, random.Random(self._order.seed * 1000 + index)))
                 for index, camera in enumerate(cameras[1:])  # the first is never touched
             ]
             for thread in (watching, *breaking):
@@ -250,6 +234,7 @@ class _Soak:
             for thread in breaking:
                 thread.join()
             missing = self._missing()
+            self._visits = {} if self._visitors is None else self._visitors.close()
             self._stop.set()
             watching.join()
         if self._failure is not None:
@@ -259,10 +244,9 @@ class _Soak:
     def _result(self, samples: Sequence[Sample], missing: tuple[str, ...]) -> Soaked:
         told = self._witness
         return Soaked(
-            self._seed,
-            self._minutes,
-            self._streams,
+            self._order,
             self._faults,
+            self._visits,
             told.losses,
             told.scored,
             missing,
@@ -274,24 +258,35 @@ class _Soak:
         free = free_parts()
         parts = Parts(free.model, FixedFace(), free.scorer)
         try:
-            watch(config, stop=self._stop, parts=parts, sinks=[self._witness], observers=[self._witness])
+            watch(
+                config,
+                stop=self._stop,
+                parts=parts,
+                sinks=[self._witness],
+                observers=[self._witness],
+                on_started=self._invite,
+            )
         except BaseException as error:  # top of the thread: raised again by run()
             self._failure = error
             self._stop.set()
         finally:
             parts.close()
 
+    def _invite(self, started: Started) -> None:
+        if self._order.is_visited and started.page_url is not None:
+            self._visitors = Visitors(started.page_url, started.restream_urls, self._order.seed)
+
     def _break(self, camera: FaultyCamera, chance: random.Random) -> None:
-        while not self._calm.wait(chance.uniform(*FAULT_EVERY_S) / self._often) and not self._stop.is_set():
-            name = chance.choice(self._among)
+        while not self._calm.wait(chance.uniform(*FAULT_EVERY_S) / self._order.often) and not self._stop.is_set():
+            name = chance.choice(self._order.only)
             self._faults[name] += 1
             FAULTS[name](camera, chance, self._calm)
 
     def _sample(self) -> list[Sample]:
         """Into memory that was taken before, so that the samples are no growth themselves."""
         began_s, count = time.monotonic(), 0
-        table = np.zeros((math.ceil(self._minutes * 60 / SAMPLE_EVERY_S) + 1, len(fields(Sample))))
-        while (at_s := time.monotonic() - began_s) < self._minutes * 60 and not self._stop.wait(SAMPLE_EVERY_S):
+        table = np.zeros((math.ceil(self._order.minutes * 60 / SAMPLE_EVERY_S) + 1, len(fields(Sample))))
+        while (at_s := time.monotonic() - began_s) < self._order.minutes * 60 and not self._stop.wait(SAMPLE_EVERY_S):
             ages, self._witness.ages_ms = self._witness.ages_ms, []
             table[count] = astuple(_now(at_s, ages))
             count += 1
@@ -307,12 +302,15 @@ class _Soak:
         return tuple(name for name, state in self._witness.states.items() if state is not StreamState.PLAYING)
 
 
-def _config(cameras: Sequence[FaultyCamera]) -> AppConfig:
+def _config(cameras: Sequence[FaultyCamera], *, is_visited: bool) -> AppConfig:
     return AppConfig(
         streams=tuple(StreamConfig(source=camera.url, name=f"camera{n}") for n, camera in enumerate(cameras)),
         display=False,
         metrics=MetricsConfig(port=0),
+        canary=CanaryConfig(enabled="off"),  # a model that costs nothing knows no genuine clip
         quality=QualityConfig(min_sharpness=0.0, min_brightness=0.0),
+        web=WebConfig(enabled=is_visited, port=0),
+        restream=RestreamConfig(enabled=is_visited, port=0),
         retry=RetryConfig(first_s=0.2, longest_s=2.0, stalled_after_s=2.0),
     )
 
@@ -322,9 +320,9 @@ def _now(at_s: float, ages_ms: Sequence[float]) -> Sample:
     return Sample(at_s, resident_mb(), heap_mb(), sys.getallocatedblocks() / 1000, descriptors(), threads(), age_ms)
 
 
-def soak(seed: int, minutes: float, streams: int = 4, only: Sequence[str] = (), often: float = 1.0) -> Soaked:
-    """``only``: of ``FAULTS``, all without; ``often``: times as many faults. Raises what stopped the application."""
-    return _Soak(seed, minutes, streams, only, often).run()
+def soak(order: SoakOrder) -> Soaked:
+    """Raises what stopped the application, if anything did."""
+    return _Soak(order).run()
 
 
 def _table(result: Soaked) -> Table:
@@ -342,14 +340,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the faults; a new one is made up and printed without it")
     parser.add_argument("--only", choices=FAULTS, action="append", default=[], help="this fault (again: and this)")
     parser.add_argument("--often", type=float, default=1.0, help="so many times as many faults")
+    parser.add_argument("--visited", action="store_true", help="with page and restreams, and visitors to them")
     parser.add_argument("--json", type=Path, help="write the result here, too")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     console = Console()
-    console.print(f"seed {seed}, {options.minutes:g} minutes, {options.streams} streams")
-    result = soak(seed, options.minutes, options.streams, options.only, options.often)
+    only = tuple(options.only) or tuple(FAULTS)
+    order = SoakOrder(seed, options.minutes, options.streams, only, options.often, options.visited)
+    console.print(f"seed {order.seed}, {order.minutes:g} minutes, {order.streams} streams")
+    result = soak(order)
     console.print(_table(result))
     console.print(f"faults: {result.faults}; losses and cuts: {result.losses}; windows scored: {result.scored}")
+    console.print(f"visits: {result.visits or 'none'}")
     console.print(f"not back at the end: {', '.join(result.missing) or 'none'}")
     if options.json is not None:
         options.json.write_text(json.dumps(asdict(result), indent=1) + "\n")

@@ -9,7 +9,8 @@ from tests.stream.sources.video_parts import need_gst
 
 need_gst()
 
-from bench.soak import FAULTS, Sample, slope_of, slopes, soak  # noqa: E402
+from bench.slopes import slope_of  # noqa: E402
+from bench.soak import FAULTS, Sample, SoakOrder, slopes, soak  # noqa: E402
 
 SECONDS = [float(second) for second in range(600)]
 
@@ -51,7 +52,9 @@ def test_the_warm_up_is_left_out() -> None:
 
 def test_a_short_soak_is_survived_by_every_stream() -> None:
     """Too short for slopes: pools and caches are still warming up."""
-    soaked = soak(seed=7, minutes=0.4)
+    soaked = soak(SoakOrder(seed=7, minutes=0.4, is_visited=True))
+    assert set(soaked.visits) > {"metrics", "events"}
+    assert sum(soaked.visits.values()) >= 5
     assert soaked.missing == ()
     assert soaked.losses > 0
     assert soaked.scored > 0
