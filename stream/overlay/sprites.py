@@ -46,6 +46,7 @@ class Sprite:
 
     @property
     def bytes(self) -> int:
+        """Of its pixels."""
         return sum(2 * layer.keep.nbytes for layer in (self.luma, *self.chroma))
 
 
@@ -111,16 +112,25 @@ def _blend_layer(plane: Bytes, layer: Layer, left: int, top: int) -> None:
     cv2.add(view, add, view)
 
 
+KEPT_BYTES = 8 << 20
+"""Three pictures of 2160p with four full panels each. A panel is another one with each sample, so more of them would be
+kept for nothing."""
+BYTES_BESIDE = 6_000
+"""What a sprite costs beside its pixels: its arrays' heads, and its key, which holds a panel's whole curve. In small
+pictures that is more than the pixels."""
+
+
 class SpriteCache:
     """Sprites by what they show; the longest unused go when the cache is over ``max_bytes``. One thread."""
 
-    def __init__(self, max_bytes: int = 48 << 20) -> None:
+    def __init__(self, max_bytes: int = KEPT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._sprites: OrderedDict[Hashable, Sprite] = OrderedDict()
 
     @property
     def bytes(self) -> int:
+        """Of pixels and of what they cost beside."""
         return self._bytes
 
     def __len__(self) -> int:
@@ -131,7 +141,7 @@ class SpriteCache:
         sprite = self._sprites.get(key)
         if sprite is None:
             sprite = self._sprites[key] = make()
-            self._bytes += sprite.bytes
+            self._bytes += sprite.bytes + BYTES_BESIDE
             self._trim()
         else:
             self._sprites.move_to_end(key)
@@ -140,4 +150,4 @@ class SpriteCache:
     def _trim(self) -> None:
         while self._bytes > self._max_bytes and len(self._sprites) > 1:
             _, oldest = self._sprites.popitem(last=False)
-            self._bytes -= oldest.bytes
+            self._bytes -= oldest.bytes + BYTES_BESIDE

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -172,3 +173,23 @@ def test_memory_does_not_grow_with_what_was_shown() -> None:
         overlay.draw(frame, scene_of(face), NOW_NS + index * SECOND // 10)
     assert 0 < cache.bytes <= 200_000
     assert len(overlay._places) == 1
+
+
+def test_what_sprites_take_is_counted_with_their_keys_where_pictures_are_small() -> None:
+    cache = SpriteCache()
+    overlay, frame = Overlay(cache=cache), GuardedFrame(320, 240, interleaved=False).planes
+    face = face_of((100, 50, 200, 150))
+
+    def draw(index: int) -> None:
+        curve = tuple((40 * SECOND - back * SECOND // 10, (index + back) % 97 / 97) for back in range(100, -1, -1))
+        seen = dataclasses.replace(face, history=curve, fake_probability=index / 200)
+        overlay.draw(frame, scene_of(seen), NOW_NS + index * SECOND // 10)
+
+    draw(0)
+    tracemalloc.start()
+    before, counted_before = tracemalloc.get_traced_memory()[0], cache.bytes
+    for index in range(1, 200):
+        draw(index)
+    held, counted = tracemalloc.get_traced_memory()[0] - before, cache.bytes - counted_before
+    tracemalloc.stop()
+    assert 500_000 < held < 1.5 * counted, f"{held} bytes held, {counted} counted"

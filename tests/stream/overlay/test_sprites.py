@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.preprocess import rgb_from_yuv444
-from stream.overlay.sprites import Sprite, SpriteCache, blend, fill, sprite_from_rgba
+from stream.overlay.sprites import BYTES_BESIDE, Sprite, SpriteCache, blend, fill, sprite_from_rgba
 from tests.stream.overlay.scenes import GuardedFrame, same_picture, uv_of
 
 layouts = pytest.mark.parametrize("interleaved", [False, True], ids=["I420", "NV12"])
@@ -95,7 +95,7 @@ def test_the_cache_makes_a_sprite_once() -> None:
 
 
 def test_the_cache_stays_within_its_bytes_and_keeps_what_is_used() -> None:
-    size = cached_sprite().bytes
+    size = cached_sprite().bytes + BYTES_BESIDE
     cache = SpriteCache(max_bytes=3 * size)
     kept = cache.get("kept", cached_sprite)
     for key in range(50):
