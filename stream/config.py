@@ -342,7 +342,8 @@ class AppConfig(Section):
     display: Display = "auto"
     """A window for each stream: ``auto`` opens one where there is a display, ``true`` insists, ``false`` opens none."""
     save: Path | None = None
-    """Record the overlaid video; ``{name}`` stands for the stream's name and is needed for several streams."""
+    """Record the overlaid video; ``{name}`` stands for the stream's name and is needed for several streams, ``{time}``
+    for when the recording begins. Without it, a file of that name is written over."""
     scores: Path | None = None
     """Append every score as a JSON line."""
     restream: RestreamConfig = RestreamConfig()

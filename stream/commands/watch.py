@@ -38,7 +38,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a YAML file, read again on SIGHUP; options here win over it"
     )
-    parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="record the overlaid video")
+    parser.add_argument(
+        "--save", type=Path, metavar="OUT.mp4", help="record the overlaid video; {time} in it: when that begins"
+    )
     parser.add_argument("--scores", type=Path, metavar="OUT.jsonl", help="append every score as a JSON line")
     parser.add_argument("--restream", action="store_true", help="serve the overlaid video as rtsp://…:8554/NAME")
     parser.add_argument("--wall", action="store_true", help="one picture of all streams, in place of their windows")

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from stream.gst.recording import (  # noqa: E402
     RAW_QUEUE,
     Encoding,
     OnError,
+    dated,
     encode_branch,
     file_branch,
     find_encoder,
@@ -243,8 +245,9 @@ class _Encoding:
         """Frames are left out: the next one that is encoded must be a key frame."""
         self.restream: RtspRestream | None = None
         if targets.save is not None:
-            make_writable(targets.save)
-            self._file = file_branch(targets.save, on_error, abort)
+            file = dated(targets.save, datetime.now(timezone.utc))
+            make_writable(file)
+            self._file = file_branch(file, on_error, abort)
         if targets.restream is not None:
             where = targets.restream
             path = where.path or f"/{name}"

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ def muxer_launch(gst_version: tuple[int, int]) -> str:
     """
     mends_offsets = " fragment-mode=first-moov-then-finalise" if gst_version < (1, 22) else ""
     return f"mp4mux fragment-duration={FRAGMENT_MS}{mends_offsets}"
+
+
+def dated(path: Path, now: datetime) -> Path:
+    """``path`` with ``{time}`` in its name replaced: UTC to the second, as in ``2026-12-01T21-50-12Z``."""
+    return path.with_name(path.name.replace("{time}", now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")))
 
 
 def make_writable(path: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_commented_keys_of_the_webcam_example_exist_too(tmp_path: Path) -> N
     assert config.quality.min_side_px == QualityLimits().min_side_px
     assert config.scoring.fake_at == 0.65
     assert config.detector.weights == Path("scrfd.onnx")
-    assert config.save == Path("recordings/{name}.mp4")
+    assert config.save == Path("recordings/{name}-{time}.mp4")
 
 
 def test_the_values_of_the_webcam_example_are_the_defaults() -> None:

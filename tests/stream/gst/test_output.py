@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -475,6 +476,14 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_starts(tmp_path: P
 def test_a_folder_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder"), output(save=tmp_path):
         pass
+
+
+def test_a_recording_may_be_named_after_its_start(tmp_path: Path) -> None:
+    assert save(tmp_path / "lobby-{time}.mp4", samples(5)) == []
+    (written,) = tmp_path.iterdir()
+    began = datetime.strptime(written.name, "lobby-%Y-%m-%dT%H-%M-%SZ.mp4").replace(tzinfo=timezone.utc)
+    assert abs((datetime.now(timezone.utc) - began).total_seconds()) < 60
+    assert len(decoded(written)) == 5
 
 
 def test_checking_a_path_makes_no_file(tmp_path: Path) -> None:
