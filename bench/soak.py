@@ -1,6 +1,6 @@
 """Streams, faults and time: does anything grow? Memory, descriptors, threads and the age of scores over a long run.
 
-    .venv/bin/python -m bench.soak [--minutes 30] [--streams 4] [--seed N] [--only FAULT] [--often 1] [--visited]
+    .venv/bin/python -m bench.soak [--minutes 30] [--streams 4] [--seed N] [--only FAULT] [--often 1] [--in-use]
                                      [--json FILE]
 
 Every camera is a process of its own that is killed, frozen, hung up on, garbled, resized and shifted in time, as the
@@ -9,9 +9,9 @@ twice its standard error as noise; the exit code is 1 when one grows beyond its 
 never came back.
 
 Resident memory says what the process costs, and moves for many reasons; what C's heap and Python have in use say
-whether anything is kept. ``--visited`` draws and serves every stream, too, as a page and by RTSP, to visitors who come
-and go. ``--only`` and ``--often`` find what keeps it: one fault, many times as often as the others
-come.
+whether anything is kept. ``--in-use`` turns everything on beside: page, wall, restreams, a recording, alerts with
+evidence, visitors who come and go, and an operator who takes a stream away and brings it back. ``--only`` and
+``--often`` find what keeps it: one fault, many times as often as the others come.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from rich.console import Console
@@ -34,14 +35,12 @@ from rich.table import Table
 
 from bench.faulty_camera import LOSSY_PAY, FaultyCamera, picture
 from bench.held import descriptors, heap_mb, resident_mb, threads
+from bench.in_use import Usage, in_use
 from bench.live import FixedFace, free_parts
 from bench.slopes import Slope, slope_of
-from bench.visitors import Visitors
 from stream.app import Started, watch
 from stream.config import AppConfig, MetricsConfig, QualityConfig, RetryConfig, StreamConfig
 from stream.config_canary import CanaryConfig
-from stream.config_restream import RestreamConfig
-from stream.config_web import WebConfig
 from stream.observers import SilentObserver
 from stream.parts import Parts
 from stream.types import Scene, StreamName, StreamState
@@ -185,7 +184,7 @@ class SoakOrder:
     """Of ``FAULTS``."""
     often: float = 1.0
     """So many times as many of them."""
-    is_visited: bool = False
+    is_in_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ class Soaked:
     order: SoakOrder
     faults: dict[str, int]
     visits: dict[str, int]
-    """What visitors came for and got; empty without."""
+    """What visitors came for and got, and what the operator did; empty without."""
     losses: int
     scored: int
     missing: tuple[str, ...]
@@ -213,7 +212,7 @@ class _Soak:
 
     def __init__(self, order: SoakOrder) -> None:
         self._order = order
-        self._visitors: Visitors | None = None
+        self._usage: Usage | None = None
         self._visits = dict[str, int]()
         self._witness, self._stop, self._calm = Witness(), threading.Event(), threading.Event()
         self._faults = dict.fromkeys(FAULTS, 0)
@@ -222,7 +221,10 @@ class _Soak:
     def run(self) -> Soaked:
         with ExitStack() as closing:
             cameras = [closing.enter_context(FaultyCamera(picture("ball"))) for _ in range(self._order.streams)]
-            watching = threading.Thread(target=self._watch, args=(_config(cameras, is_visited=self._order.is_visited),))
+            config = _config(cameras)
+            if self._order.is_in_use:
+                config = in_use(config, Path(closing.enter_context(TemporaryDirectory(prefix="soak-"))))
+            watching = threading.Thread(target=self._watch, args=(config,))
             breaking = [
                 threading.Thread(target=self._break, args=(camera, random.Random(self._order.seed * 1000 + index)))
                 for index, camera in enumerate(cameras[1:])  # the first is never touched
@@ -233,8 +235,10 @@ class _Soak:
             self._calm.set()
             for thread in breaking:
                 thread.join()
+            if self._usage is not None:
+                self._usage.end_changes()
             missing = self._missing()
-            self._visits = {} if self._visitors is None else self._visitors.close()
+            self._visits = {} if self._usage is None else self._usage.close()
             self._stop.set()
             watching.join()
         if self._failure is not None:
@@ -273,8 +277,8 @@ class _Soak:
             parts.close()
 
     def _invite(self, started: Started) -> None:
-        if self._order.is_visited and started.page_url is not None:
-            self._visitors = Visitors(started.page_url, started.restream_urls, self._order.seed)
+        if self._order.is_in_use:
+            self._usage = Usage(started, self._order.seed)
 
     def _break(self, camera: FaultyCamera, chance: random.Random) -> None:
         while not self._calm.wait(chance.uniform(*FAULT_EVERY_S) / self._order.often) and not self._stop.is_set():
@@ -302,15 +306,13 @@ class _Soak:
         return tuple(name for name, state in self._witness.states.items() if state is not StreamState.PLAYING)
 
 
-def _config(cameras: Sequence[FaultyCamera], *, is_visited: bool) -> AppConfig:
+def _config(cameras: Sequence[FaultyCamera]) -> AppConfig:
     return AppConfig(
         streams=tuple(StreamConfig(source=camera.url, name=f"camera{n}") for n, camera in enumerate(cameras)),
         display=False,
         metrics=MetricsConfig(port=0),
         canary=CanaryConfig(enabled="off"),  # a model that costs nothing knows no genuine clip
         quality=QualityConfig(min_sharpness=0.0, min_brightness=0.0),
-        web=WebConfig(enabled=is_visited, port=0),
-        restream=RestreamConfig(enabled=is_visited, port=0),
         retry=RetryConfig(first_s=0.2, longest_s=2.0, stalled_after_s=2.0),
     )
 
@@ -340,13 +342,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the faults; a new one is made up and printed without it")
     parser.add_argument("--only", choices=FAULTS, action="append", default=[], help="this fault (again: and this)")
     parser.add_argument("--often", type=float, default=1.0, help="so many times as many faults")
-    parser.add_argument("--visited", action="store_true", help="with page and restreams, and visitors to them")
+    parser.add_argument("--in-use", action="store_true", help="with everything on, visitors and an operator")
     parser.add_argument("--json", type=Path, help="write the result here, too")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     console = Console()
     only = tuple(options.only) or tuple(FAULTS)
-    order = SoakOrder(seed, options.minutes, options.streams, only, options.often, options.visited)
+    order = SoakOrder(seed, options.minutes, options.streams, only, options.often, options.in_use)
     console.print(f"seed {order.seed}, {order.minutes:g} minutes, {order.streams} streams")
     result = soak(order)
     console.print(_table(result))

@@ -52,9 +52,10 @@ def test_the_warm_up_is_left_out() -> None:
 
 def test_a_short_soak_is_survived_by_every_stream() -> None:
     """Too short for slopes: pools and caches are still warming up."""
-    soaked = soak(SoakOrder(seed=7, minutes=0.4, is_visited=True))
+    soaked = soak(SoakOrder(seed=7, minutes=0.4, is_in_use=True))
     assert set(soaked.visits) > {"metrics", "events"}
     assert sum(soaked.visits.values()) >= 5
+    assert soaked.visits["stream removed and added"] > 0
     assert soaked.missing == ()
     assert soaked.losses > 0
     assert soaked.scored > 0
