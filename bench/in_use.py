@@ -16,10 +16,10 @@ from stream.config_restream import RestreamConfig
 from stream.config_web import WebConfig
 
 RULES = (
-    ProbabilityRule(name="face", kind="probability", above=0.3, windows=1, of=1, cool_down_s=20.0),
+    ProbabilityRule(name="face", kind="probability", above=0.01, windows=1, of=1, cool_down_s=20.0),
     StreamDownRule(name="down", kind="stream_down", for_s=0.5, cool_down_s=20.0),
 )
-"""They fire: of the soak's model every face has 0.5."""
+"""They fire: the soak's model gives every face the same score, between real and fake."""
 WATCHED_S, AWAY_S = (5.0, 20.0), (0.0, 3.0)
 
 
