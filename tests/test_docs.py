@@ -18,10 +18,21 @@ from engines.spec import load_spec
 from stream.cli import EXIT_CODES, _parser
 from stream.config_web import TlsConfig
 from stream.errors import UnmaskError
+from stream.metrics import DROP_REASONS, RUNTIME_REASONS
+from stream.scheduling.sampling import SkipReason
 from stream.score import summary_of
 from stream.scoring.story import TrackSummary
 from stream.sinks.json_lines import score_record
-from stream.types import FaceScore, QualityReason, Scene, StreamName, StreamState, TrackId, Verdict
+from stream.types import (
+    SOURCE_REASONS,
+    FaceScore,
+    QualityReason,
+    Scene,
+    StreamName,
+    StreamState,
+    TrackId,
+    Verdict,
+)
 from stream.web.routes.people import LoginRequest, people
 from stream.web.routes.room import PREFIX
 from stream.web.routes.streams import streams
@@ -171,6 +182,66 @@ def test_the_readmes_thresholds_are_the_models() -> None:
 def test_operating_explains_every_word_that_is_shown(words: type[StreamState | Verdict | QualityReason]) -> None:
     code = set(code_of(ROOT / "docs" / "operating.md"))
     assert [word.value for word in words if word.value not in code] == []
+
+
+def tables_of(page: Path, heading: str) -> list[list[list[str]]]:
+    """The tables between a heading and the next: rows of cells, without their heads."""
+    text = re.split(rf"^#+ {re.escape(heading)}$", page.read_text(), maxsplit=1, flags=re.MULTILINE)[1]
+    section = re.split(r"^#+ ", text, maxsplit=1, flags=re.MULTILINE)[0]
+    tables = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    return [[line.strip("| ").split(" | ") for line in table.splitlines()[2:]] for table in tables]
+
+
+def in_code(cell: str) -> str:
+    return "".join(re.findall(r"`([^`]+)`", cell))
+
+
+def test_operating_says_of_each_state_what_it_looks_like_and_what_to_do() -> None:
+    (states,) = tables_of(ROOT / "docs" / "operating.md", "What a stream can be")
+    assert [in_code(row[0]) for row in states] == [state.value for state in StreamState]
+    assert all(len(row) == 4 and all(row) for row in states)
+
+
+def test_operating_says_of_each_reason_what_it_means_and_what_to_do() -> None:
+    losses, faces, others = tables_of(ROOT / "docs" / "operating.md", "What a reason means")
+    assert sorted(in_code(row[0]) for row in losses) == sorted(SOURCE_REASONS)
+    assert [in_code(row[0]) for row in faces] == [reason.value for reason in QualityReason]
+    counted = [*DROP_REASONS, *(reason.value for reason in SkipReason), *RUNTIME_REASONS]
+    assert [in_code(row[-3]) for row in others] == counted
+    assert all(row[-1] and row[-2] for table in (losses, faces, others) for row in table)
+
+
+def test_the_faults_of_a_camera_show_every_reason_of_a_loss_and_no_other() -> None:
+    (faults,) = tables_of(ROOT / "docs" / "operating.md", "Faults of a camera")
+    told = {word for row in faults for word in re.findall(r"`(\w+)`", row[1]) if not word.startswith("unmask_")}
+    states = {state.value for state in StreamState}
+    assert told - states == set(SOURCE_REASONS)
+    assert all(len(row) == 4 and all(row) for row in faults)
+
+
+def rooms_told(page: Path) -> list[str]:
+    """The first cells of its tables of rooms; a name without a folder lies beside the one before it."""
+    rooms, folder = list[str](), ""
+    for cell in re.findall(r"^\| (`[\w/.]+`(?:, `[\w/.]+`)*) \|", page.read_text(), re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", cell):
+            folder = f"{name.partition('/')[0]}/" if "/" in name.rstrip("/") else folder
+            rooms.append(name if "/" in name.rstrip("/") or (ROOT / name).is_dir() else folder + name)
+    return rooms
+
+
+def rooms_there_are() -> list[str]:
+    inside = [path for folder in ("engines", "stream") for path in (ROOT / folder).iterdir()]
+    modules = [str(path.relative_to(ROOT)) for path in inside if path.suffix == ".py" and path.stem != "__init__"]
+    packages = [
+        f"{path.parent.relative_to(ROOT)}/"
+        for folder in ("engines", "stream")
+        for path in (ROOT / folder).glob("*/__init__.py")
+    ]
+    return [*modules, *packages, "bench/", "configs/", "deploy/", "docs/", "tests/", "tools/"]
+
+
+def test_architecture_has_a_row_for_each_room() -> None:
+    assert sorted(rooms_told(ROOT / "docs" / "architecture.md")) == sorted(rooms_there_are())
 
 
 def test_operating_lists_every_exit_code() -> None:
