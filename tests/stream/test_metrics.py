@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from engines.runtime.table import RUNTIMES
+from engines.store import PRECISIONS
 from stream import metrics as metrics_module
 from stream.alerts.alert import AlertKind, AlertState
 from stream.alerts.courier import OUTCOMES
@@ -399,6 +401,10 @@ def test_the_documentation_lists_every_label_value() -> None:
         *metrics_module.SERVICE_ALERTS,
         *metrics_module.DELIVERY_OUTCOMES,
         *metrics_module.CANARY_CLIPS,
+        *metrics_module.RUNTIME_REASONS,
+        *metrics_module.WEB_CODES,
+        *RUNTIMES,
+        *PRECISIONS,
         *(state.value for state in StreamState),
         *ZONES.values(),
         *RAILS.values(),
