@@ -6,16 +6,20 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from engines.catalog import DEFAULT_MODEL
 from engines.engine_choice import WORTH
 from engines.runtime.table import ALWAYS, RUNTIMES
 from engines.spec import load_spec
 from stream.cli import EXIT_CODES, _parser
+from stream.config import AppConfig
 from stream.config_web import TlsConfig
 from stream.errors import UnmaskError
 from stream.metrics import DROP_REASONS, RUNTIME_REASONS
@@ -159,6 +163,28 @@ def test_every_path_of_ours_exists(page: Path) -> None:
     pattern = r"(stream|engines|configs|tests|tools|bench|docs)/[\w./-]+"
     paths = [code for code in code_of(page) if re.fullmatch(pattern, code) and "NAME" not in code]
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def keys_of(section: type[BaseModel]) -> Iterator[str]:
+    """A configuration's keys and, with a dot, those below them."""
+    for name, field in section.model_fields.items():
+        yield name
+        yield from (f"{name}.{key}" for below in sections_in(field.annotation) for key in keys_of(below))
+
+
+def sections_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from sections_in(part)
+
+
+@each_page
+def test_every_key_of_a_configuration_exists(page: Path) -> None:
+    sections = "|".join(AppConfig.model_fields)
+    named = {found[0] for code in code_of(page) if (found := re.match(rf"(?:{sections})\.[a-z_.]+", code))}
+    ours = {key for key in named if not key.endswith((".py", ".jsonl", ".yaml"))}
+    assert sorted(ours - set(keys_of(AppConfig))) == []
 
 
 def test_the_readme_has_the_two_commands_and_a_line_for_each_use() -> None:
