@@ -99,7 +99,7 @@ class Stopwatch(SilentObserver):
 class FixedFace:
     """A detector that costs nothing."""
 
-    name, backend_name, geometry = "fixed", "none", NETWORK.geometry
+    name, backend_name, precision, geometry = "fixed", "none", "fp32", NETWORK.geometry
 
     def detect(self, frame: Frame) -> tuple[FaceBox, ...]:
         width, height = frame.planes.width, frame.planes.height

@@ -289,7 +289,8 @@ class _Run:
     def _serve_metrics(self) -> str | None:
         model = self._parts.model
         self._metrics.add_backend(model.spec.name, self._parts.scorer.backend_name, model.precision)
-        self._metrics.add_backend(self._parts.detector.name, self._parts.detector.backend_name)
+        detector = self._parts.detector
+        self._metrics.add_backend(detector.name, detector.backend_name, detector.precision)
         if not self._config.metrics.enabled:
             return None
         sampler = BoardSampler(open_board_reader)

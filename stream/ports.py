@@ -52,6 +52,10 @@ class FaceDetector(Protocol):
         """Of the runtime it runs on."""
 
     @property
+    def precision(self) -> str:
+        """Of the engine it was opened with: ``fp32``, ``bf16``, …"""
+
+    @property
     def geometry(self) -> BoxGeometry: ...
 
     def detect(self, frame: Frame) -> tuple[FaceBox, ...]: ...

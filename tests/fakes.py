@@ -72,7 +72,7 @@ def head_of(logit: float | Callable[[Array, Array], Array]) -> ScriptedBackend:
 class FixedDetector:
     """Finds what ``faces`` says, whatever the picture."""
 
-    name, backend_name = "fixed", "scripted"
+    name, backend_name, precision = "fixed", "scripted", "fp32"
     geometry = BoxGeometry(side_ratio=1.0, rise=0.0)
 
     def __init__(self, faces: Callable[[Frame], Iterable[FaceBox]]) -> None:

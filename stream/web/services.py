@@ -53,7 +53,7 @@ def engine_facts(parts: Parts, facts: StreamFacts, changes: Mapping[str, Runtime
     """What runs now. ``changes``: the newest of each network's runtime, by its name, where there was one."""
     model, detector = parts.model, parts.detector
     began = {
-        detector.name: ("detect", detector.backend_name, "fp32", ""),
+        detector.name: ("detect", detector.backend_name, detector.precision, ""),
         model.spec.name: ("score", parts.scorer.backend_name, model.precision, model.why),
     }
     return tuple(

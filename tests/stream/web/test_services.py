@@ -22,8 +22,9 @@ def told(*changes: RuntimeChange) -> dict[str, tuple[str, str]]:
     return {engine.model: (engine.precision, engine.why) for engine in found}
 
 
-def test_engines_are_told_as_they_began() -> None:
-    assert told() == {DETECTOR: ("fp32", ""), MODEL: (PARTS.model.precision, PARTS.model.why)}
+def test_engines_are_told_as_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PARTS.detector, "precision", "bf16")
+    assert told() == {DETECTOR: ("bf16", ""), MODEL: (PARTS.model.precision, PARTS.model.why)}
 
 
 def test_a_change_is_told_of_the_network_that_changed_and_no_other() -> None:
