@@ -33,7 +33,7 @@ from gi.repository import GLib, Gst, GstPbutils, GstRtsp, GstRtspServer  # noqa:
 from stream.errors import OutputError, SourceError, UnmaskError, UsageError  # noqa: E402
 from stream.gst.codecs import pick_encoder  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import hang_up  # noqa: E402
+from stream.gst.rtsp_clients import shut  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 
 Gst.init(None)
@@ -84,13 +84,9 @@ class RtspCamera:
 
     def close(self) -> None:
         """Hang up on all viewers and free the port."""
-        hang_up(self._server)
-        source = self._loop.context.find_source_by_id(self._source_id)
-        if source is not None:
-            source.destroy()
+        shut(self._server, self._loop, self._source_id)
         for player in tuple(self._players):
             player.stop()
-        self._loop.stop()
 
     def __enter__(self) -> RtspCamera:
         return self

@@ -23,7 +23,7 @@ from gi.repository import Gst, GstApp, GstRtspServer  # noqa: E402, F401 - GstAp
 
 from stream.errors import OutputError, SourceError, UnmaskError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import hang_up  # noqa: E402
+from stream.gst.rtsp_clients import shut  # noqa: E402
 
 Gst.init(None)
 
@@ -81,7 +81,9 @@ class CameraFleet:
         self._server.set_service("0")
         for path in self._paths:
             self._server.get_mount_points().add_factory(path, self._factory())
-        if not self._server.attach(self._loop.context):
+        self._source_id = int(self._server.attach(self._loop.context))
+        if not self._source_id:
+            self._loop.stop()
             raise OutputError("no port is free for the benchmark's cameras: close other programs")
 
     @property
@@ -91,8 +93,7 @@ class CameraFleet:
 
     def close(self) -> None:
         self._stop.set()
-        hang_up(self._server)
-        self._loop.stop()
+        shut(self._server, self._loop, self._source_id)
 
     def _factory(self) -> Any:
         factory = GstRtspServer.RTSPMediaFactory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from gi.repository import GLib
@@ -17,11 +18,46 @@ class LoopThread:
         self._thread = threading.Thread(target=self._loop.run, name=name, daemon=True)
         self._thread.start()
 
+    def call(self, work: Callable[[], object], timeout_s: float = 5.0) -> bool:
+        """Run ``work`` on the loop's thread, which owns its sources. Whether it was done in time."""
+        done = threading.Event()
+
+        def run() -> bool:
+            try:
+                work()
+            finally:
+                done.set()
+            return False
+
+        self._attach(GLib.Idle(), run)
+        return done.wait(timeout_s)
+
+    def every(self, seconds: float, work: Callable[[], object]) -> int:
+        """Run ``work`` on the loop's thread again and again, until its source is removed. Returns the source's id."""
+
+        def run() -> bool:
+            work()
+            return True
+
+        return self._attach(GLib.Timeout(round(seconds * 1000)), run)
+
+    def remove(self, *source_ids: int) -> None:
+        """Their sources never run again."""
+
+        def destroy() -> None:
+            for source_id in source_ids:
+                source = self.context.find_source_by_id(source_id)
+                if source is not None:
+                    source.destroy()
+
+        self.call(destroy)
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the loop and wait for its thread."""
-        GLib.MainContext.invoke_full(self.context, GLib.PRIORITY_DEFAULT, self._quit)
+        self.call(self._loop.quit, timeout_s)
         self._thread.join(timeout_s)
 
-    def _quit(self, *_: Any) -> bool:
-        self._loop.quit()
-        return False
+    def _attach(self, source: Any, run: Callable[[], bool]) -> int:
+        source.set_priority(GLib.PRIORITY_DEFAULT)
+        source.set_callback(lambda *_: run())
+        return int(source.attach(self.context))

@@ -1,7 +1,8 @@
-"""Hanging up on the clients of an RTSP server of ours."""
+"""The clients of an RTSP server of ours: noticing that they have vanished, and hanging up on them."""
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -11,8 +12,50 @@ import gi
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, GstRtspServer  # noqa: E402
 
+from stream.gst.mainloop import LoopThread  # noqa: E402
+
 GONE_WITHIN_S = 1.0
 POLL_S = 0.005
+SWEEP_EVERY_S = 5.0
+"""How often sessions that have expired are removed: the server does not do so by itself."""
+SILENT_S, PROBE_EVERY_S, PROBES = 30, 10, 3
+"""A peer that is silent for so long is probed, and given up when so many probes are not answered."""
+UNREAD_MS = 60_000
+"""How long what was sent may wait to be taken; probes don't go out meanwhile."""
+
+
+def keep_swept(server: Any, loop: LoopThread, every_s: float | None = None) -> int:
+    """Remove sessions that have expired, again and again: without it a client that vanished is played to for ever.
+
+    Returns the id of the source on ``loop``.
+    """
+    return loop.every(SWEEP_EVERY_S if every_s is None else every_s, server.get_session_pool().cleanup)
+
+
+def notice_loss_of(client: Any) -> None:
+    """A client whose machine is gone says no goodbye: let its connection end all the same."""
+    options = (
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_S),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS),
+    )
+    with suppress(GLib.Error, AttributeError):  # it has gone already
+        connected = client.get_connection().get_read_socket()
+        connected.set_keepalive(True)
+        for option in options:
+            connected.set_option(*option)
+
+
+def shut(server: Any, loop: LoopThread, *source_ids: int) -> None:
+    """Let nobody in any more, hang up on everybody, and end the loop.
+
+    ``source_ids``: of the listening socket and whatever else runs on ``loop`` for the server. They go first, and on the
+    loop's own thread: it may be busy with them.
+    """
+    loop.remove(*source_ids)
+    hang_up(server)
+    loop.stop()
 
 
 def hang_up(server: Any) -> None:
@@ -30,7 +73,7 @@ def hang_up(server: Any) -> None:
 
 def _shut_down(_server: Any, client: Any) -> Any:
     connection = client.get_connection()
-    for socket in (connection.get_read_socket(), connection.get_write_socket()):
+    for end in (connection.get_read_socket(), connection.get_write_socket()):
         with suppress(GLib.Error, AttributeError):  # it is at an end already: not connected, or none any more
-            socket.shutdown(True, True)
+            end.shutdown(True, True)
     return GstRtspServer.RTSPFilterResult.KEEP

@@ -22,7 +22,7 @@ from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import hang_up  # noqa: E402
+from stream.gst.rtsp_clients import keep_swept, notice_loss_of, shut  # noqa: E402
 
 Gst.init(None)
 
@@ -223,7 +223,8 @@ class _SharedServer:
     host: str
     port: int
     key: tuple[str, int]
-    source_id: int
+    source_ids: tuple[int, ...]
+    """On the loop: the listening socket, and the sweep of sessions."""
     has_tls: bool
     handler: int = 0
     """Of the server; it holds this record, which holds the server."""
@@ -249,7 +250,8 @@ class _SharedServer:
             loop.stop()
             raise OutputError(f"cannot serve RTSP on {host}:{port}: the port is taken; choose another restream port")
         bound = server.get_bound_port()
-        shared = cls(server, loop, host, bound, (host, bound), source_id, has_tls)
+        source_ids = (source_id, keep_swept(server, loop))
+        shared = cls(server, loop, host, bound, (host, bound), source_ids, has_tls)
         shared.handler = server.connect("client-connected", shared._on_client)
         _SERVERS[shared.key] = shared
         return shared
@@ -268,14 +270,11 @@ class _SharedServer:
         self._stop()
 
     def _stop(self) -> None:
-        hang_up(self.server)
-        source = self.loop.context.find_source_by_id(self.source_id)
-        if source is not None:
-            source.destroy()
+        shut(self.server, self.loop, *self.source_ids)
         self.server.disconnect(self.handler)
-        self.loop.stop()
 
     def _on_client(self, _server: Any, client: Any) -> None:
+        notice_loss_of(client)
         client.connect("play-request", self._on_play)
 
     def _on_play(self, _client: Any, context: Any) -> None:

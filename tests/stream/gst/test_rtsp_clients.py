@@ -18,7 +18,7 @@ from tests.stream.gst.drawing_parts import need_gst
 need_gst()
 
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import GstRtspServer, hang_up  # noqa: E402
+from stream.gst.rtsp_clients import GstRtspServer, hang_up, keep_swept, notice_loss_of, shut  # noqa: E402
 from tests.stream.sources.video_parts import wait_until  # noqa: E402
 
 QUESTION = b"OPTIONS rtsp://127.0.0.1/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"
@@ -95,3 +95,42 @@ def hang_up_often(seconds: float = 2.0) -> None:
             thread.join()
         hang_up(serving)
         print(len(serving.client_filter(None)), "left")
+
+
+def test_a_client_whose_machine_vanished_is_noticed_by_its_connection() -> None:
+    known: list[Any] = []
+    with server(1) as serving:
+        serving.connect("client-connected", lambda _server, client: (notice_loss_of(client), known.append(client)))
+        with client(serving):
+            wait_until(lambda: len(known) == 1, "the client")
+            ours = known.pop().get_connection().get_read_socket()
+            assert ours.get_keepalive()
+            idle_s, every_s, probes, unread_ms = (
+                ours.get_option(socket.IPPROTO_TCP, option)[1]
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            )
+            assert idle_s + every_s * probes <= 60
+            assert 0 < unread_ms <= 60_000
+
+
+def test_a_server_that_is_shut_lets_nobody_in_and_leaves_no_thread() -> None:
+    loop, serving = LoopThread("shut"), GstRtspServer.RTSPServer()
+    serving.set_address("127.0.0.1")
+    serving.set_service("0")
+    sources = (serving.attach(loop.context), keep_swept(serving, loop))
+    port = serving.get_bound_port()
+    with client(serving) as known:
+        wait_until(lambda: len(serving.client_filter(None)) == 1, "the client")
+        shut(serving, loop, *sources)
+        assert known.recv(1) == b""
+    assert [loop.context.find_source_by_id(source) for source in sources] == [None, None]
+    assert "shut" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_a_loop_that_is_stopped_at_once_ends() -> None:
+    """However its thread and the one that stops it take turns."""
+    for _ in range(200):
+        LoopThread("short-lived").stop()
+    assert "short-lived" not in {thread.name for thread in threading.enumerate()}

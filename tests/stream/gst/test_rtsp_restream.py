@@ -20,6 +20,7 @@ from tests.stream.gst.drawing_parts import Scenes, need_gst, samples
 need_gst()
 
 from stream.errors import OutputError  # noqa: E402
+from stream.gst import rtsp_clients, rtsp_restream  # noqa: E402
 from stream.gst.output import OutputTargets, Restream, VideoOutput  # noqa: E402
 from stream.gst.rtsp_restream import EVERYBODY, RestreamGuard  # noqa: E402
 from stream.types import StreamName  # noqa: E402
@@ -173,3 +174,58 @@ def test_the_port_is_free_again_after_closing() -> None:
         watch(lobby.output.url, 2)
     with camera(port=port) as again:
         assert len(watch(again.output.url, 2)) == 2
+
+
+def test_a_client_over_udp_that_falls_silent_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection stays open, as of a machine that lost its network; it neither reports nor says goodbye."""
+    monkeypatch.setattr(rtsp_clients, "SWEEP_EVERY_S", 0.2)
+    with camera() as lobby, playing_over_udp(str(lobby.output.url)):
+        wait_until(lambda: encodes(lobby), "the client")
+        sessions = sessions_of(lobby)
+        assert sessions.get_n_sessions() == 1
+        monkeypatch.setattr(rtsp_restream, "ABOUT_TO_PLAY_S", 0.0)
+        wait_until(lambda: expire_soon(sessions) == 0, "the session to be removed")
+        wait_until(lambda: not encodes(lobby), "nobody to be encoded for")
+        assert len(watch(lobby.output.url, 3)) == 3
+    assert lobby.errors == []
+
+
+def expire_soon(sessions: Any) -> int:
+    """How many there are; they time out after a second."""
+    found = sessions.filter(None)
+    for session in found:
+        session.set_property("timeout", 1)
+        session.set_property("extra-timeout", 0)
+    return len(found)
+
+
+def sessions_of(camera: Camera) -> Any:
+    port = int(str(camera.output.url).split(":")[2].split("/")[0])
+    return rtsp_restream._SERVERS["127.0.0.1", port].server.get_session_pool()
+
+
+@contextmanager
+def playing_over_udp(url: str) -> Iterator[socket.socket]:
+    host, port = url.split("/")[2].split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as control, control.makefile("rb") as answers:
+
+        def ask(method: str, at: str, *lines: str) -> dict[bytes, bytes]:
+            control.sendall("\r\n".join([f"{method} {at} RTSP/1.0", "CSeq: 1", *lines, "", ""]).encode())
+            assert answers.readline().startswith(b"RTSP/1.0 200"), method
+            headers = dict(line.strip().split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
+            answers.read(int(headers.get(b"Content-Length", 0)))
+            return headers
+
+        ask("DESCRIBE", url)
+        with udp_port() as rtp, udp_port() as rtcp:
+            wish = f"Transport: RTP/AVP;unicast;client_port={rtp}-{rtcp}"
+            session = ask("SETUP", f"{url}/stream=0", wish)[b"Session"].split(b";")[0].decode()
+            ask("PLAY", url, f"Session: {session}")
+            yield control
+
+
+@contextmanager
+def udp_port() -> Iterator[int]:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
