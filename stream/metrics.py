@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 import platform
 import re
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,9 +27,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
-    start_http_server,
+    make_wsgi_app,
 )
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from stream.alerts.alert import Alert, AlertKind, AlertState
 from stream.errors import OutputError
@@ -35,6 +39,8 @@ from stream.scheduling.sampling import SkipReason
 from stream.types import SOURCE_REASONS, BoardReading, FaceScore, QualityReason, StreamName, StreamState, Verdict
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9108
+SILENT_S = 30.0
+"""How long a scraper may neither send nor take anything before it is hung up on."""
 OTHER = "other"
 STANDS_IN = "onnxruntime-cpu"
 """What takes over from a runtime that fails: that change is at 0 from the start."""
@@ -208,16 +214,21 @@ class Metrics:
         """What a Prometheus server would read now."""
         return generate_latest(self.registry).decode()
 
-    def serve(self, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> MetricsServer:
-        """Answer scrapes on ``http://host:port/metrics``; port 0 takes a free one. Raises OutputError."""
+    def serve(self, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, silent_s: float = SILENT_S) -> MetricsServer:
+        """Answer scrapes on ``http://host:port/metrics``; port 0 takes a free one. Raises OutputError.
+
+        Who is silent for ``silent_s`` is hung up on: each scraper holds a thread and a descriptor.
+        """
         try:
-            server, thread = start_http_server(port, addr=host, registry=self.registry)
+            server = _listening(host, port, self.registry, silent_s)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(
                 f"cannot serve metrics on {host}:{port} ({reason}): "
                 "choose another --metrics-port, or -1 for none (metrics.enabled: false in a configuration)"
             ) from error
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
         return MetricsServer(host, server, thread)
 
     # The events, in the order of stream.ports.Observer.
@@ -488,6 +499,27 @@ def _board_families(board: BoardReading) -> tuple[GaugeMetricFamily, ...]:
         if value is not None:
             family.add_metric(labels, value)
     return celsius, watts, load, used, total
+
+
+def _listening(host: str, port: int, registry: CollectorRegistry, silent_s: float) -> ThreadingWSGIServer:
+    """The library's server, but for its patience, which has no end."""
+
+    class Handler(WSGIRequestHandler):
+        timeout = silent_s
+        """Of the connection, in each read and write."""
+
+        def log_message(self, *_: object) -> None:
+            """A scrape is no news."""
+
+    class Server(ThreadingWSGIServer):
+        address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Whoever hangs up in the middle, or is hung up on, is no news either."""
+            if not isinstance(sys.exc_info()[1], OSError):
+                super().handle_error(request, client_address)
+
+    return make_server(host, port, make_wsgi_app(registry), Server, Handler)
 
 
 class MetricsServer:

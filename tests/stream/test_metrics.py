@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import urllib.request
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from stream.alerts.alert import AlertKind, AlertState
 from stream.alerts.courier import OUTCOMES
 from stream.errors import OutputError
 from stream.jetson_stats import RAILS, ZONES
-from stream.metrics import Metrics
+from stream.metrics import SILENT_S, Metrics
 from stream.ports import Observer
 from stream.types import (
     SOURCE_REASONS,
@@ -340,6 +342,24 @@ def test_a_server_answers_scrapes_until_it_is_closed(metrics: Metrics) -> None:
     assert 'unmask_stream_frames_total{stream="front-door"} 1.0' in text
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(server.url, timeout=10)
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: here\r\n"])
+def test_a_scraper_that_falls_silent_is_hung_up_on(metrics: Metrics, said: bytes) -> None:
+    before = set(threading.enumerate())
+    with closing(metrics.serve(port=0, silent_s=0.2)) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent:
+            silent.sendall(said)
+            assert silent.recv(1000) == b""
+        with urllib.request.urlopen(server.url, timeout=10) as answer:
+            assert answer.status == 200
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_scraper_has_half_a_minute_by_itself() -> None:
+    assert SILENT_S == 30.0
 
 
 def test_a_closed_server_leaves_no_thread_and_frees_its_port(metrics: Metrics) -> None:
