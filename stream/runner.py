@@ -102,9 +102,9 @@ class Runner:
             self.rounds += 1
             had_frames = self.round()
             self._between()
+            self._publish_states()
             if had_frames:
                 continue
-            self._publish_states()
             if self.roster.close_if_over():
                 return
             self._wake.wait(IDLE_WAIT_S)

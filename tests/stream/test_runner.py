@@ -158,6 +158,28 @@ def test_a_lost_source_shows_its_state_and_no_faces() -> None:
     assert any(scene.faces for scene in sink.scenes)
 
 
+def test_a_lost_source_shows_its_state_though_another_always_has_a_frame() -> None:
+    class Endless(ScriptedSource):
+        is_live, state, count = True, StreamState.PLAYING, 0  # type: ignore[assignment]
+
+        def read(self, timeout_s: float) -> Frame | None:  # noqa: ARG002 - the protocol's signature
+            self.count += 1
+            return frame_of(self.count / 10, stream=self.name)
+
+    class Lost(ScriptedSource):
+        is_live, state = True, StreamState.RECONNECTING  # type: ignore[assignment]
+
+    house, sink, told = House(), MemorySink(), threading.Event()
+    streams = [running(house, Endless("busy", ())), running(house, Lost("lost", ()))]
+    runner = Runner(house.analyzer, streams, [sink], house.observer, wake=threading.Event())
+    runner._between = lambda: told.set() if runner.rounds == 20 else None
+    runner.start()
+    assert told.wait(30)
+    runner.stop()
+    runner.join()
+    assert [scene.state for scene in sink.scenes if scene.stream == "lost"] == [StreamState.RECONNECTING]
+
+
 class HandClock:
     """Time that goes on only when somebody waits for it."""
 
