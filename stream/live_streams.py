@@ -249,9 +249,9 @@ class LiveStreams:
         )
 
     def _is_met(self, order: _Order) -> bool:
-        """The address counts too: a password file may hold another password now."""
+        """The address counts too: a password file may hold another password now. One that failed is tried again."""
         entry = self._entries[order.name]
-        return isinstance(entry, _Open) and entry.order == order
+        return isinstance(entry, _Open) and entry.order == order and entry.running.state is not StreamState.FAILED
 
     def _put(self, order: _Order) -> None:
         """Open a stream in place of one of its name; the run goes on meanwhile even if all others are over."""

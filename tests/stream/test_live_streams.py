@@ -223,6 +223,26 @@ def test_a_stream_that_cannot_be_opened_is_listed_with_its_reason_until_it_is_me
     assert run.end().failures == ()
 
 
+def test_a_stream_that_failed_after_it_was_opened_is_tried_again_and_plays_once_it_is_mended(
+    asked: AppConfig, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"no video " * 1000)
+    with watching(asked) as run:
+        run.streams.add(StreamConfig(source=str(film), name="film"))
+        wait_until(lambda: run.states()["film"] == "failed", "the film to be given up")
+        same = run.streams._config.streams
+        assert run.streams.replace(same) == StreamChanges(changed=("film",)), "not tried again"
+        wait_until(lambda: run.states()["film"] == "failed", "the film to be given up again")
+        clip(film)
+        run.streams.replace(same)
+        wait_until(lambda: run.states()["film"] == "ended", "the end of the film")
+        assert run.now["film"].last_error is None
+        assert run.streams.replace(same) == StreamChanges()
+        states = [state for name, state in run.observer.of("stream_state") if name == "test"]
+        assert states == [StreamState.CONNECTING, StreamState.PLAYING]
+
+
 def test_a_camera_that_does_not_answer_says_why_without_its_password(asked: AppConfig) -> None:
     with watching(asked) as run:
         run.streams.add(StreamConfig(source="rtsp://guard:s3cr3t@127.0.0.1:9/yard?token=s3cr3t", name="yard"))
