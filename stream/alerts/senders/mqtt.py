@@ -66,6 +66,8 @@ class MqttSender:
         self._newest: dict[StreamName, Alert] = {}
         self._described: set[StreamName] = set()
         """On this connection."""
+        self._retained: set[StreamName] = set()
+        """What the broker may hold of: taken back when there is no such stream, however late it was told."""
 
     def send(self, alert: Alert) -> None:
         self._connect()
@@ -87,9 +89,10 @@ class MqttSender:
             self._describe(stream)
             self._publish_state(stream)
             self._described.add(stream)
-        for stream in self._described - {*streams, SERVICE}:
+        for stream in sorted(self._retained - {*streams, SERVICE}):
             self._take_back(stream)
             self._described.discard(stream)
+            self._retained.discard(stream)
             self._newest.pop(stream, None)
 
     def close(self) -> None:
@@ -115,6 +118,7 @@ class MqttSender:
         firing = sum(alert.stream == stream for alert in self._firing.values())
         newest = json_of(self._newest[stream]) if stream in self._newest else {}
         state = {"state": "ON" if firing else "OFF", "firing": firing, **{f"newest_{k}": v for k, v in newest.items()}}
+        self._retained.add(stream)
         self._publish(self._state_topic(stream), json.dumps(state, ensure_ascii=False).encode(), retain=True)
 
     def _state_topic(self, stream: StreamName) -> str:
@@ -124,6 +128,7 @@ class MqttSender:
     # Home Assistant
 
     def _describe(self, stream: StreamName) -> None:
+        self._retained.add(stream)
         if self._broker.discovery is not None:
             described = discovery_of(stream, self._broker.prefix, self._state_topic(stream))
             self._publish(self._discovery_topic(stream), json.dumps(described).encode(), retain=True)

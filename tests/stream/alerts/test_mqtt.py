@@ -153,6 +153,35 @@ def test_home_assistant_is_told_of_streams_as_they_come_and_go(port: int) -> Non
         assert retained(port, topic) == retained(port, "two/streams/door") == []
 
 
+def test_an_alert_of_a_stream_that_has_gone_leaves_nothing_behind(port: int) -> None:
+    """Whoever removes a camera resolves its alerts, and is told so later."""
+    with Listener(port, "late/#") as listener, sender_at(port, "late") as sender:
+        sender.refresh([DOOR, YARD])
+        sender.send(alert_of("a"))
+        sender.refresh([YARD])
+        sender.send(alert_of("a", AlertState.RESOLVED))
+        assert listener.wait_for("late/streams/door", 4)[3]["state"] == "OFF"
+        sender.refresh([YARD])
+        assert retained(port, "late/streams/door") == []
+        assert retained(port, "late/streams/yard")
+
+
+def test_a_stream_that_goes_while_the_broker_is_away_is_taken_back_once_it_returns(tmp_path: Path) -> None:
+    port = free_port()
+    keeps = ("persistence true", f"persistence_location {tmp_path}/", "autosave_on_changes true", "autosave_interval 1")
+    with sender_at(port, "gone") as sender:
+        with mosquitto(tmp_path, port, *keeps):
+            sender.refresh([DOOR, YARD])
+        wait_until(lambda: sender._client is None or not sender._client.is_connected(), "word of the loss")
+        with pytest.raises(NotSentError):
+            sender.refresh([YARD])
+        with mosquitto(tmp_path, port, *keeps):
+            assert retained(port, "gone/streams/door")
+            sender.refresh([YARD])
+            assert retained(port, "gone/streams/door") == []
+            assert retained(port, "homeassistant/binary_sensor/gone_door/config") == []
+
+
 def test_home_assistant_may_be_told_nothing(port: int) -> None:
     with Listener(port, "#") as listener, sender_at(port, "three", discovery=None) as sender:
         sender.refresh([DOOR])
