@@ -14,7 +14,7 @@ from stream.errors import ModelError, OutputError, UnmaskError
 from stream.pipeline import Analyzer
 from stream.ports import Clock, Observer, Sink
 from stream.roster import OVER, Roster, RunningStream
-from stream.types import Frame, Scene, StreamState
+from stream.types import Frame, Scene, StreamName, StreamState
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,9 @@ class Runner:
         self._between = between
         self._stop = threading.Event()
         self._failed_steps = 0
+        self._told_ratios: dict[StreamName, float] = {}
+        self._thinned_to: dict[StreamName, int] = {}
+        """What overload costs each, as their scenes say it."""
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
         self.finished = threading.Event()
         """Set when every stream is over (one without streams waits for some), after ``stop``, or after a failure."""
@@ -111,14 +114,18 @@ class Runner:
 
     def _settle(self) -> None:
         """Let in who comes and let go of who leaves; nothing of a stream is touched after that."""
-        self._streams = self.roster.settle(self._welcome, self._part_with)
+        before, self._streams = self._streams, self.roster.settle(self._welcome, self._part_with)
+        if self._streams is not before:
+            self._tell_sampling()
 
     def _welcome(self, stream: RunningStream) -> None:
         self._analyzer.scheduler.join(stream.analysis.name, stream.analysis.plan)
-        self._tell_sampling(stream)
+        self._told_ratios.pop(stream.source.name, None)
 
     def _part_with(self, stream: RunningStream) -> None:
         self._analyzer.scheduler.leave(stream.analysis.name)
+        self._told_ratios.pop(stream.source.name, None)
+        self._thinned_to.pop(stream.source.name, None)
         self._observer.faces_tracked(stream.source.name, 0)
         newest = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
         self._publish(stream, replace(newest, state=StreamState.ENDED, faces=(), is_last=True))
@@ -179,16 +186,21 @@ class Runner:
         if not scheduler.update_load(self._clock()):
             return
         self._observer.overload_level(scheduler.level)
-        for stream in self._streams:
-            self._tell_sampling(stream)
+        self._tell_sampling()
         names = {stream.source.name: scheduler.stride_of(stream.analysis.name) for stream in self._streams}
         told = ", ".join(f"{name} 1/{stride}" for name, stride in names.items())
         severity = logging.WARNING if scheduler.level > before else logging.INFO
         log.log(severity, "overload level %d: sampled slots are now %s", scheduler.level, told)
 
-    def _tell_sampling(self, stream: RunningStream) -> None:
-        stride = self._analyzer.scheduler.stride_of(stream.analysis.name)
-        self._observer.sampling_ratio(stream.source.name, 1 / stride)
+    def _tell_sampling(self) -> None:
+        """To each stream its own, where it is another now: a rung costs whom it does by who else is there."""
+        scheduler = self._analyzer.scheduler
+        for stream in self._streams:
+            name, ratio = stream.source.name, 1 / scheduler.stride_of(stream.analysis.name)
+            self._thinned_to[name] = scheduler.thinned_to(stream.analysis.name)
+            if self._told_ratios.get(name) != ratio:
+                self._told_ratios[name] = ratio
+                self._observer.sampling_ratio(name, ratio)
 
     def _read(self, stream: RunningStream) -> list[Frame]:
         if stream.failure is not None:
@@ -247,11 +259,17 @@ class Runner:
     def _publish_states(self) -> None:
         """Show what changed without a frame: a lost stream has no faces; an ended one keeps its last word."""
         for stream in self._streams:
-            newest = stream.board.newest() or Scene(stream.source.name, published_ns=self._clock())
-            keeps = stream.state in (StreamState.PLAYING, StreamState.ENDED)
-            current = replace(newest, state=stream.state, faces=newest.faces if keeps else (), is_last=False)
-            if current == stream.board.newest():
+            newest, state = stream.board.newest(), stream.state
+            thinned_to = self._thinned_to.get(stream.source.name, 1)
+            keeps = state in (StreamState.PLAYING, StreamState.ENDED)
+            if newest is not None and _says(newest, state, thinned_to) and (keeps or not newest.faces):
                 continue
-            if current.state is not StreamState.PLAYING:
+            newest = newest or Scene(stream.source.name, published_ns=self._clock())
+            if state is not StreamState.PLAYING:
                 self._observer.faces_tracked(stream.source.name, 0)
-            self._publish(stream, current)
+            faces = newest.faces if keeps else ()
+            self._publish(stream, replace(newest, state=state, faces=faces, is_last=False, thinned_to=thinned_to))
+
+
+def _says(scene: Scene, state: StreamState, thinned_to: int) -> bool:
+    return (scene.state, scene.thinned_to, scene.is_last) == (state, thinned_to, False)

@@ -15,7 +15,7 @@ from stream.pipeline import StreamAnalysis
 from stream.roster import RunningStream
 from stream.runner import MAX_FAILED_STEPS, Runner
 from stream.scheduling.overload import OverloadPolicy
-from stream.scheduling.plan import Limits, StreamPlan
+from stream.scheduling.plan import Limits, Priority, StreamPlan
 from stream.scheduling.scheduler import SchedulingPolicy
 from stream.types import Frame, Scene, StreamState
 from tests.fakes import ListObserver, MemorySink, ScriptedSource, frame_of
@@ -326,6 +326,38 @@ def test_a_thread_that_does_not_keep_up_says_so_and_recovers(caplog: pytest.LogC
         ("WARNING", "overload level 1: sampled slots are now a 1/2, b 1/2"),
         ("INFO", "overload level 0: sampled slots are now a 1/1, b 1/1"),
     ]
+
+
+def test_a_stream_without_a_frame_is_told_what_overload_costs_it_too() -> None:
+    watch = Watch("ab", SchedulingPolicy())
+    boards = [stream.board for stream in watch.runner._streams]
+    watch.round("ab", 1000)
+    scheduler = watch.house.analyzer.scheduler
+    scheduler.update_load = lambda _: setattr(scheduler._overload, "level", 1) or True  # type: ignore[method-assign,func-returns-value]
+    watch.round("a", 1200)
+    watch.runner._publish_states()
+    assert watch.house.observer.of("sampling_ratio") == [("a", 0.5), ("b", 0.5)]
+    assert [scene.thinned_to for board in boards if (scene := board.newest())] == [2, 2]
+
+
+def test_who_else_comes_and_goes_changes_a_streams_ratio_and_it_is_told() -> None:
+    """The first rung costs those of low priority alone, for as long as there are any."""
+    watch = Watch("a", SchedulingPolicy())
+    watch.runner._settle()
+    watch.house.analyzer.scheduler._overload.level = 1
+    watch.runner._tell_sampling()
+    low = LiveSource("low")
+    plan = StreamPlan(is_live=True, priority=Priority.LOW)
+    newcomer = RunningStream(low, watch.house.stream(low.name, plan), SceneBoard())
+    watch.runner.roster.bring_in(newcomer)
+    watch.runner._settle()
+    watch.runner._settle()
+    leaving = threading.Thread(target=watch.runner.roster.take_out, args=(newcomer,))
+    leaving.start()
+    while leaving.is_alive():
+        watch.runner._settle()
+    told = watch.house.observer.of("sampling_ratio")
+    assert told == [("a", 1.0), ("a", 0.5), ("a", 1.0), ("low", 0.5), ("a", 0.5)]
 
 
 def test_a_frame_that_is_not_due_is_given_back_before_the_next_is_read() -> None:
