@@ -37,11 +37,11 @@ from stream.gst.recording import (  # noqa: E402
     RAW_QUEUE,
     Encoding,
     OnError,
-    dated,
     encode_branch,
     file_branch,
     find_encoder,
     find_window_sink,
+    free_dated,
     make_writable,
     window_branch,
 )
@@ -245,7 +245,7 @@ class _Encoding:
         """Frames are left out: the next one that is encoded must be a key frame."""
         self.restream: RtspRestream | None = None
         if targets.save is not None:
-            file = dated(targets.save, datetime.now(timezone.utc))
+            file = free_dated(targets.save, datetime.now(timezone.utc))
             make_writable(file)
             self._file = file_branch(file, on_error, abort)
         if targets.restream is not None:

@@ -49,6 +49,15 @@ def dated(path: Path, now: datetime) -> Path:
     return path.with_name(path.name.replace("{time}", now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")))
 
 
+def free_dated(path: Path, now: datetime) -> Path:
+    """``dated``, and numbered where a recording of this second is there already: it promises to write over nothing."""
+    first = free = dated(path, now)
+    number = 2
+    while first != path and free.exists():
+        free, number = first.with_stem(f"{first.stem}-r{number}"), number + 1
+    return free
+
+
 def make_writable(path: Path) -> None:
     """Makes the folder of ``path`` where it is missing. Raises OutputError when no file can be written there."""
     if path.is_dir():

@@ -27,7 +27,7 @@ from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
 from stream.gst.codecs import ENCODERS  # noqa: E402
 from stream.gst.output import DRAWING, OutputTargets, Restream, VideoOutput  # noqa: E402
-from stream.gst.recording import kbps_of, make_writable, muxer_launch  # noqa: E402
+from stream.gst.recording import free_dated, kbps_of, make_writable, muxer_launch  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
@@ -484,6 +484,20 @@ def test_a_recording_may_be_named_after_its_start(tmp_path: Path) -> None:
     began = datetime.strptime(written.name, "lobby-%Y-%m-%dT%H-%M-%SZ.mp4").replace(tzinfo=timezone.utc)
     assert abs((datetime.now(timezone.utc) - began).total_seconds()) < 60
     assert len(decoded(written)) == 5
+
+
+def test_a_recording_that_begins_in_the_same_second_writes_over_nothing(tmp_path: Path) -> None:
+    now, wanted = datetime(2026, 12, 1, 21, 50, 12, tzinfo=timezone.utc), tmp_path / "lobby-{time}.mp4"
+    names = []
+    for _ in range(3):
+        path = free_dated(wanted, now)
+        path.touch()
+        names.append(path.name)
+    began = "lobby-2026-12-01T21-50-12Z"
+    assert names == [f"{began}.mp4", f"{began}-r2.mp4", f"{began}-r3.mp4"]
+    plain = tmp_path / "lobby.mp4"
+    plain.touch()
+    assert free_dated(plain, now) == plain, "without a time it is written over, as it is told to be"
 
 
 def test_checking_a_path_makes_no_file(tmp_path: Path) -> None:
