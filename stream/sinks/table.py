@@ -53,6 +53,8 @@ class TableSink:
             self._redraw()
         else:
             self._print(scene, is_news=scene.is_last or before is None or before.state is not scene.state)
+        if scene.is_last:
+            self._shown_ns.pop(scene.stream, None)
 
     def close(self) -> None:
         """Leaves the last table on the screen."""

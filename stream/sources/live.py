@@ -112,8 +112,11 @@ class LiveSource:
 
     def close(self) -> None:
         """Stop for good; at most some seconds, whatever the camera does."""
+        is_first = not self._stop.is_set()
         self._stop.set()
         self._thread.join(CLOSE_TIMEOUT_S)
+        if self._thread.is_alive() and is_first:
+            log.error("%s does not let go within %.0f s: its thread is left behind", self._uri, CLOSE_TIMEOUT_S)
         self._enter(StreamState.ENDED)
         with self._arrived:
             self._newest = None

@@ -163,3 +163,16 @@ def test_a_stream_that_is_watched_no_more_leaves_the_table(terminal: bool) -> No
     last = text.getvalue().rpartition("yard")[0].rpartition("stream")[2] if terminal else ""
     assert "lobby" not in last
     assert terminal or "lobby: no longer watched" in text.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_is_kept_of_a_stream_that_is_gone(terminal: bool) -> None:
+    sink, clock = sink_on(io.StringIO(), terminal=terminal)
+    for number in range(5):
+        scene = dataclasses.replace(scene_of(REAL), stream=StreamName(f"camera-{number}"))
+        for last in (False, True):
+            clock.now_ns += SECOND
+            sink.publish(dataclasses.replace(scene, is_last=last))
+    sink.close()
+    assert sink._scenes == {}
+    assert [name for name in sink._shown_ns if name] == []

@@ -18,6 +18,7 @@ from gi.repository import Gst  # noqa: E402
 
 from stream.errors import MissingPartError  # noqa: E402
 from stream.gst.faults import END, Fault  # noqa: E402
+from stream.sources import live  # noqa: E402
 from stream.sources.live import LiveSource, RetryPolicy  # noqa: E402
 from stream.sources.uri import parse_source  # noqa: E402
 from stream.types import StreamName, StreamState  # noqa: E402
@@ -231,6 +232,23 @@ def test_closing_ends_a_long_wait_at_once_and_every_thread() -> None:
     assert rig.source.state is StreamState.ENDED
     assert not [thread for thread in threading.enumerate() if thread.name == f"source-{NAME}"]
     assert rig.source.read(0.0) is None
+
+
+def test_a_session_that_does_not_stop_is_left_behind_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "CLOSE_TIMEOUT_S", 0.1)
+    let_go = threading.Event()
+    with Rig() as rig:
+        rig.session(0).stop = let_go.wait  # type: ignore[method-assign,assignment]
+        rig.source.close()
+        assert "@cam/x does not let go" in caplog.text
+        assert "Zq7" not in caplog.text
+        caplog.clear()
+        rig.source.close()
+        let_go.set()
+        assert caplog.text == "", "told once"
+        rig.source._thread.join(10)
 
 
 def test_closing_wakes_a_reader() -> None:
