@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stream.errors import UnmaskError
 from stream.gst.faults import Fault
 from stream.gst.session import VideoTap
 from stream.ports import Clock, Observer
@@ -30,6 +31,7 @@ SLOW_REASONS = ("unauthorized", "not_found", "untrusted")
 """Trying these again soon helps nobody and may lock the account."""
 STALLED = Fault("stalled", "sends no more pictures: check the camera and the network")
 SILENT = Fault("timeout", "sends no picture: check the camera")
+BUG = Fault("error", "met a fault of this program: its trace is in the log; please report it")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class LiveSource:
         self._session: Session | None = None
         """The one that is open."""
         self._decoder: str | None = None
+        self._bug = ""
+        """The newest that was met."""
         self.last_error: str | None = None
         """Why the source is not playing, in one line without credentials; None while it plays."""
         self._observer.stream_state(name, self._state)
@@ -138,13 +142,25 @@ class LiveSource:
     def _keep_alive(self) -> None:
         failures = 0
         while not self._stop.is_set():
-            fault = self._play()
+            fault = self._play_guarded()
             if fault is None:
                 return
             failures = 1 if self._last_frame_ns is not None else failures + 1
             wait_s = self._retry.wait_s(failures, fault.reason, random.random())  # nosec B311 # spreads retries
             self._lose(fault, wait_s)
             self._stop.wait(wait_s)
+
+    def _play_guarded(self) -> Fault | None:
+        """A bug costs this stream alone, which is tried again. Raises UnmaskError where waiting mends nothing."""
+        try:
+            return self._play()
+        except UnmaskError:
+            raise
+        except Exception as error:  # a bug: logged with its trace, and no other stream's affair
+            if repr(error) != self._bug:
+                self._bug = repr(error)
+                log.exception("%s met a fault of this program", self._uri)
+            return BUG
 
     def _play(self) -> Fault | None:
         """One session from its start to its loss; None when ``close`` ended it."""

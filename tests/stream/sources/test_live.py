@@ -272,16 +272,41 @@ def test_what_cannot_be_mended_by_waiting_reaches_the_reader() -> None:
     source.close()
 
 
-def test_a_bug_in_a_callback_is_not_swallowed() -> None:
+def test_a_bug_in_a_callback_is_logged_with_its_trace_and_costs_that_stream_one_session(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def buggy() -> Fault | None:
+        raise ZeroDivisionError("a bug")
+
     with Rig() as rig:
-        wait_until(lambda: rig.sessions, "a session")
+        for number in (0, 1):
+            rig.session(number).fault = buggy  # type: ignore[method-assign]
+        rig.session(2).send(sample_of(0))
+        assert rig.states()[-2:] == [StreamState.RECONNECTING, StreamState.PLAYING]
+        assert rig.observer.of("reconnected") == [(NAME, "error")] * 2
+        assert all(session.stopped.is_set() for session in rig.sessions[:2])
+        frame = rig.source.read(0.0)
+        assert frame is not None
+        frame.release()
+    (told,) = [record for record in caplog.records if record.exc_info]
+    assert "in buggy" in caplog.text
+    assert "Zq7" not in told.getMessage()
+
+
+def test_a_bug_in_what_is_given_each_frame_ends_neither_the_source_nor_its_reader() -> None:
+    """As GStreamer's session tells it: what a callback raised is raised again by ``fault``."""
+    with Rig() as rig:
+        rig.tap.push = lambda *_: 1 / 0  # type: ignore[method-assign,assignment]
+        session = rig.session(0)
+        with pytest.raises(ZeroDivisionError) as caught:
+            session.send(sample_of(0))
 
         def fault() -> Fault | None:
-            raise ZeroDivisionError("a bug")
+            raise caught.value
 
-        rig.sessions[0].fault = fault  # type: ignore[method-assign]
-        with pytest.raises(ZeroDivisionError):
-            rig.source.read(60)
+        session.fault = fault  # type: ignore[method-assign]
+        rig.session(1)
+        assert rig.source.read(0.0) is None
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1), st.sampled_from(["eos", "error", "stalled", "refused"]))
