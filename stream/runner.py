@@ -22,6 +22,8 @@ IDLE_WAIT_S = 0.1
 """Longest sleep without a frame: how soon a change of state reaches the table."""
 MAX_FAILED_STEPS = 25
 """Failed steps in a row after which the model is given up."""
+FAILURE_TOLD_EVERY_S = 60.0
+"""How often at most the log names a step that failed."""
 MAX_FAILED_READS = 25
 """Frames in a row that cannot be read after which a live stream is given up."""
 
@@ -60,6 +62,7 @@ class Runner:
         self._between = between
         self._stop = threading.Event()
         self._failed_steps = 0
+        self._failure_told_ns: int | None = None
         self._told_ratios: dict[StreamName, float] = {}
         self._thinned_to: dict[StreamName, int] = {}
         """What overload costs each, as their scenes say it."""
@@ -238,10 +241,18 @@ class Runner:
 
     def _count_failure(self, due: Sequence[Due], error: InferenceError) -> None:
         self._failed_steps += 1
+        self._log_failure(error)
         for stream, _ in due:
             self._observer.frame_dropped(stream.source.name, "analysis", "error")
         if self._failed_steps >= MAX_FAILED_STEPS:
             raise ModelError(f"the model failed {self._failed_steps} times in a row: {error}") from error
+
+    def _log_failure(self, error: InferenceError) -> None:
+        """The first at once, for it may be the only one; those after it rarely, for each frame may be one."""
+        now_ns, told_ns = self._clock(), self._failure_told_ns
+        if told_ns is None or now_ns - told_ns >= FAILURE_TOLD_EVERY_S * 1e9:
+            self._failure_told_ns = now_ns
+            log.warning("an inference failed, its frames are left out: %s", error)
 
     def _publish(self, stream: RunningStream, scene: Scene) -> None:
         stream.board.publish(scene)

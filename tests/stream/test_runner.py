@@ -360,6 +360,26 @@ def test_who_else_comes_and_goes_changes_a_streams_ratio_and_it_is_told() -> Non
     assert told == [("a", 1.0), ("a", 0.5), ("a", 1.0), ("low", 0.5), ("a", 0.5)]
 
 
+def test_the_first_failed_inference_is_logged_at_once_and_the_next_a_minute_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watch, step = Watch("a", SchedulingPolicy()), iter(range(100))
+    good = watch.house.analyzer.step
+
+    def every_other(batch: Sequence[tuple[StreamAnalysis, Frame]]) -> tuple[Scene, ...]:
+        if (number := next(step)) % 2 == 0:
+            raise InferenceError(f"number {number}")
+        return good(batch)
+
+    watch.house.analyzer.step = every_other  # type: ignore[method-assign,assignment]
+    for second in range(62):
+        watch.round("a", 1000 + 1000 * second)
+    assert [record.getMessage() for record in caplog.records] == [
+        "an inference failed, its frames are left out: number 0",
+        "an inference failed, its frames are left out: number 60",
+    ]
+
+
 def test_a_frame_that_is_not_due_is_given_back_before_the_next_is_read() -> None:
     events: list[str] = []
 
