@@ -308,6 +308,9 @@ class EvidenceKeeper:
         except OSError as error:
             log.error("old evidence in %s cannot be deleted (%s): delete it by hand", self._plan.root, error.strerror)
             return
+        except Exception:  # evidence of what fires is worth more than room
+            log.exception("old evidence in %s cannot be deleted, by a fault of this program", self._plan.root)
+            return
         self._tally.evidence_bytes(self._bytes)
         if gone:
             log.info("deleted the evidence of %d alerts: too old, or too much", len(gone))

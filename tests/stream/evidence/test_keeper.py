@@ -25,6 +25,7 @@ need_gst()
 from engines.errors import InferenceError  # noqa: E402
 from stream.alerts.alert import AlertState  # noqa: E402
 from stream.errors import SourceError  # noqa: E402
+from stream.evidence import keeper  # noqa: E402
 from stream.evidence.folders import MANIFEST, FolderBeingWritten  # noqa: E402
 from stream.evidence.keeper import MOST_CASES, MOST_HEATMAPS  # noqa: E402
 from stream.evidence.purge import purge  # noqa: E402
@@ -282,6 +283,18 @@ def test_old_evidence_goes_at_the_start_and_is_recorded(tmp_path: Path, caplog: 
     assert kept.names() == []
     assert [(kind, entry["folder"]) for kind, entry in kept.records] == [("purge", "20200101T000000Z-lobby-1")]
     assert "deleted the evidence of 1 alerts" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [full_disk, bug])
+def test_a_sweep_that_fails_is_told_and_evidence_is_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Any
+) -> None:
+    monkeypatch.setattr(keeper, "sweep", fault)
+    with Kept(tmp_path) as kept:
+        wait_until(lambda: "cannot be deleted" in caplog.text, "word of the failure")
+        kept.see(face_of(1))
+        kept.keeper.take(alert_of(1))
+    assert len(kept.names()) == 1
 
 
 def test_more_than_may_be_kept_goes_as_soon_as_it_is_written(tmp_path: Path) -> None:
