@@ -73,6 +73,10 @@ _PLAIN_NAME = re.compile(r"[\w .-]{1,64}")
 """What a label may look like: no URL, no user@host, no path."""
 
 
+_Key = tuple[Counter | Gauge, tuple[str, ...]]
+"""A metric and the labels of one of its series."""
+
+
 class Metrics:
     """An Observer that counts. Safe from any thread; each event costs microseconds and never raises."""
 
@@ -83,7 +87,11 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         _no_created_series()  # a time stamp beside every counter doubles a scrape and tells nobody anything
         self._wall_clock = wall_clock
-        self._streams: set[str] = set()
+        self._streams: Mapping[str, Mapping[_Key, Any]] = {}
+        """The series of each, made once: an event that comes late, of a stream that is being removed, makes none anew.
+
+        Never changed, only replaced: events need no lock.
+        """
         self._canary: tuple[Gauge, Gauge] | None = None
         self._backends: dict[tuple[str, str], str] = {}
         """(model, backend) -> precision."""
@@ -104,18 +112,17 @@ class Metrics:
         """Name a stream of this run: its series exist from now on, at 0; a known one's go on."""
         if stream in self._streams or not _PLAIN_NAME.fullmatch(stream):
             return
-        self._streams.add(stream)
-        for metric, labels in self._series_of(stream):
-            metric.labels(*labels)
+        series = {(metric, labels): metric.labels(*labels) for metric, labels in self._series_of(stream)}
+        self._streams = {**self._streams, stream: series}
 
     def remove_stream(self, stream: StreamName) -> None:
         """Its series are gone from now on; what is still told of it is counted as ``other``."""
         if stream in self._streams:
-            self._streams.remove(stream)
+            self._streams = {name: series for name, series in self._streams.items() if name != stream}
             for metric, labels in self._series_of(stream):
                 metric.remove(*labels)
 
-    def _series_of(self, stream: str) -> Iterator[tuple[Counter | Gauge, tuple[str, ...]]]:
+    def _series_of(self, stream: str) -> Iterator[_Key]:
         """(metric, labels) of every series that a stream has."""
         for plain in (self._last_frame, self._source_fps, self._faces, self._sampling, self._frames, self._damaged):
             yield plain, (stream,)
@@ -161,14 +168,14 @@ class Metrics:
         """An AlertListener."""
         with self._firing_guard:
             if alert.state is AlertState.FIRING and alert.id not in self._firing:
-                self._alerts.labels(self._alert_stream(alert), alert.kind.value).inc()
+                self._of_alerts(self._alerts, self._alert_stream(alert), alert.kind.value).inc()
             self._firing.pop(alert.id, None)
             if alert.state is AlertState.FIRING:
                 self._firing[alert.id] = alert
             labels = (self._alert_stream(alert), alert.kind.value)
             firing = sum((self._alert_stream(one), one.kind.value) == labels for one in self._firing.values())
             if firing or labels[0] != OTHER:
-                self._alerts_firing.labels(*labels).set(firing)
+                self._of_alerts(self._alerts_firing, *labels).set(firing)
 
     def alert_delivery(self, sink: str, outcome: str) -> None:
         self._deliveries.labels(self._known_sink(sink), _one_of(outcome, DELIVERY_OUTCOMES)).inc()
@@ -234,37 +241,35 @@ class Metrics:
     # The events, in the order of stream.ports.Observer.
 
     def stream_state(self, stream: StreamName, state: StreamState) -> None:
-        self._show_state(self._known(stream), state)
+        self._show_state(stream, state)
 
     def frame_arrived(self, stream: StreamName, arrived_ns: int) -> None:  # noqa: ARG002 - wall clock is what is asked
-        name = self._known(stream)
-        self._frames.labels(name).inc()
-        self._last_frame.labels(name).set(self._wall_clock())
+        self._of(self._frames, stream).inc()
+        self._of(self._last_frame, stream).set(self._wall_clock())
 
     def frame_damaged(self, stream: StreamName) -> None:
-        self._damaged.labels(self._known(stream)).inc()
+        self._of(self._damaged, stream).inc()
 
     def frame_dropped(self, stream: StreamName, stage: str, reason: str) -> None:
-        labels = (self._known(stream), _one_of(stage, DROP_STAGES), _one_of(reason, DROP_REASONS))
-        self._drops.labels(*labels).inc()
+        self._of(self._drops, stream, _one_of(stage, DROP_STAGES), _one_of(reason, DROP_REASONS)).inc()
 
     def reconnected(self, stream: StreamName, reason: str) -> None:
-        self._reconnects.labels(self._known(stream), _one_of(reason, SOURCE_REASONS)).inc()
+        self._of(self._reconnects, stream, _one_of(reason, SOURCE_REASONS)).inc()
 
     def source_fps(self, stream: StreamName, fps: float) -> None:
-        self._source_fps.labels(self._known(stream)).set(fps)
+        self._of(self._source_fps, stream).set(fps)
 
     def stage_took(self, stream: StreamName, stage: str, seconds: float) -> None:  # noqa: ARG002 - one series a stage
         self._latency.labels(_one_of(stage, LATENCY_STAGES)).observe(seconds)
 
     def faces_tracked(self, stream: StreamName, count: int) -> None:
-        self._faces.labels(self._known(stream)).set(count)
+        self._of(self._faces, stream).set(count)
 
     def face_rejected(self, stream: StreamName, reason: str) -> None:
-        self._rejected.labels(self._known(stream), _one_of(reason, QUALITY_REASONS)).inc()
+        self._of(self._rejected, stream, _one_of(reason, QUALITY_REASONS)).inc()
 
     def window_scored(self, stream: StreamName, verdict: Verdict, fake_probability: float) -> None:
-        self._windows.labels(self._known(stream), verdict.value.replace(" ", "_")).inc()
+        self._of(self._windows, stream, verdict.value.replace(" ", "_")).inc()
         self._window_score.observe(fake_probability)
 
     def inference(self, model: str, backend: str, batch: int, seconds: float) -> None:
@@ -291,10 +296,10 @@ class Metrics:
         """Not counted: a change is an alert's business."""
 
     def sample_skipped(self, stream: StreamName, reason: str) -> None:
-        self._skipped.labels(self._known(stream), _one_of(reason, SKIP_REASONS)).inc()
+        self._of(self._skipped, stream, _one_of(reason, SKIP_REASONS)).inc()
 
     def sampling_ratio(self, stream: StreamName, ratio: float) -> None:
-        self._sampling.labels(self._known(stream)).set(ratio)
+        self._of(self._sampling, stream).set(ratio)
 
     def overload_level(self, level: int) -> None:
         self._overload.set(level)
@@ -443,7 +448,16 @@ class Metrics:
 
     def _show_state(self, stream: str, current: StreamState | None) -> None:
         for state in StreamState:
-            self._state.labels(stream, state.value).set(1 if state is current else 0)
+            self._of(self._state, stream, state.value).set(1 if state is current else 0)
+
+    def _of(self, metric: Counter | Gauge, stream: str, *labels: str) -> Any:
+        """The series of a stream, or of ``other``."""
+        series = self._streams.get(stream, {}).get((metric, (stream, *labels)))
+        return metric.labels(self._known(stream), *labels) if series is None else series
+
+    def _of_alerts(self, metric: Counter | Gauge, stream: str, kind: str) -> Any:
+        """Alerts of the whole service name no stream."""
+        return self._of(metric, stream, kind) if stream else metric.labels(stream, kind)
 
     def _known(self, stream: str) -> str:
         return stream if stream in self._streams else OTHER

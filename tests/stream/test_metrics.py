@@ -344,6 +344,36 @@ def test_a_server_answers_scrapes_until_it_is_closed(metrics: Metrics) -> None:
         urllib.request.urlopen(server.url, timeout=10)
 
 
+def test_what_is_told_of_a_stream_while_it_is_removed_makes_no_series_anew(metrics: Metrics) -> None:
+    """An event that has found the stream known goes on after the removal."""
+    name = StreamName("gone")
+
+    class Meanwhile(str):
+        """Removes the stream when a series is looked up by it for the second time."""
+
+        looks = 0
+
+        def __hash__(self) -> int:
+            Meanwhile.looks += 1
+            if Meanwhile.looks == 2:
+                metrics.remove_stream(name)
+            return super().__hash__()
+
+        __eq__ = str.__eq__
+
+    for tell in (
+        lambda stream: metrics.faces_tracked(stream, 1),
+        lambda stream: metrics.source_fps(stream, 25.0),
+        lambda stream: metrics.frame_dropped(stream, "analysis", "turn"),
+    ):
+        metrics.add_stream(name)
+        Meanwhile.looks = 0
+        tell(StreamName(Meanwhile(name)))
+        metrics.remove_stream(name)
+        assert Meanwhile.looks >= 2
+        assert 'stream="gone"' not in metrics.scrape()
+
+
 @pytest.mark.parametrize("said", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: here\r\n"])
 def test_a_scraper_that_falls_silent_is_hung_up_on(metrics: Metrics, said: bytes) -> None:
     before = set(threading.enumerate())
