@@ -31,6 +31,7 @@ CONNECTS_IN_S = 8.0
 """How long RTSP's own handshake and the first key frame may take while every core is busy."""
 LONGEST_GAP_S = 1.5
 """So that a busy machine fails no test; ``bench.fault_gaps`` measures the rule, 100 ms."""
+BESIDE_FPS = 30
 TWO_ERAS = 0.5
 """Black and white pictures lie 1.7 apart in a normalised crop."""
 
@@ -78,6 +79,8 @@ class Witness(SilentObserver):
         self.arrived_s: dict[str, list[float]] = {CAMERA: [], BESIDE: []}
         self.drawn_s: dict[str, list[float]] = {CAMERA: [], BESIDE: []}
         self.reasons: list[tuple[str, str]] = []
+        self.lost_s: dict[str, list[float]] = {CAMERA: [], BESIDE: []}
+        """When a source was lost, or an attempt to open it failed."""
         self.states: dict[str, StreamState] = {}
         self.scores: list[Scored] = []
 
@@ -93,6 +96,7 @@ class Witness(SilentObserver):
 
     def reconnected(self, stream: StreamName, reason: str) -> None:
         self.reasons.append((stream, reason))
+        self.lost_s.setdefault(stream, []).append(time.monotonic())
 
     def publish(self, scene: Scene) -> None:
         for face in scene.faces:
@@ -224,6 +228,26 @@ def check_no_window_spans(run: Watching) -> None:
     assert run.model.mixed == 0
 
 
+def check_comes_back(run: Watching, mended_s: float) -> None:
+    """Within twice the backoff: one attempt that was under way may fail yet, and the one after the next wait plays.
+
+    What RTSP's own handshake takes comes on top; new pictures, not a state, say that the camera is back.
+    """
+    witness = run.witness
+    wait_until(lambda: witness.is_playing() and witness.arrived_s[CAMERA][-1:] > [mended_s], "the camera again")
+    back_s = next(at for at in witness.arrived_s[CAMERA] if at > mended_s)
+    failed_s = [at for at in witness.lost_s[CAMERA] if mended_s < at < back_s]
+    assert len(failed_s) <= 1, "an attempt that began after the mend has failed"
+    tried_by_s = max([mended_s, *failed_s]) + RETRY.longest_s
+    assert tried_by_s <= mended_s + BACK_WITHIN_S
+    assert back_s <= tried_by_s + CONNECTS_IN_S
+    run.await_scores(more=3)
+    check_no_window_spans(run)
+
+
 def check_beside_went_on(run: Watching, since_s: float) -> None:
+    """No loss, no long gap, and hardly a frame less than it sends."""
     assert run.witness.reasons_of(BESIDE) == set()
     assert run.witness.longest_gap_s(since_s) < LONGEST_GAP_S
+    came = [at for at in run.witness.arrived_s[BESIDE] if at > since_s]
+    assert len(came) >= 0.9 * BESIDE_FPS * (came[-1] - since_s - LONGEST_GAP_S)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,10 +29,13 @@ from tests.fakes import FEATURES  # noqa: E402
 from tests.stream.faults.rig import (  # noqa: E402
     BESIDE,
     CAMERA,
+    CONNECTS_IN_S,
+    RETRY,
     Model,
     beside,
     camera_at,
     check_beside_went_on,
+    check_comes_back,
     check_no_window_spans,
     face_everywhere,
     watching,
@@ -203,6 +207,28 @@ def test_a_wall_clock_that_jumps_moves_the_written_times_and_nothing_else(
         run.await_scores(more=5)
         assert run.witness.reasons == []
         check_no_window_spans(run)
+        check_beside_went_on(run, since_s)
+
+
+@pytest.mark.parametrize("seconds", [86_400.0, -86_400.0])
+def test_a_wall_clock_that_jumps_while_a_camera_is_waited_for_changes_no_wait(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    with FaultyCamera(picture("black")) as camera, watching(camera_at(camera.url), beside()) as run:
+        run.await_scores()
+        since_s, told = time.monotonic(), time.time
+        camera.kill()
+        wait_until(lambda: len(run.witness.lost_s[CAMERA]) >= 2, "the loss, and an attempt that fails")
+        monkeypatch.setattr(time, "time", lambda: told() + seconds)
+        monkeypatch.setattr(time, "time_ns", lambda: round((told() + seconds) * 1e9))
+        failed = len(run.witness.lost_s[CAMERA])
+        wait_until(lambda: len(run.witness.lost_s[CAMERA]) >= failed + 3, "attempts as ever")
+        waits_s = [after - before for before, after in pairwise(run.witness.lost_s[CAMERA][failed - 1 :])]
+        assert min(waits_s) > 0.5 * RETRY.first_s, "it does not hammer the camera"
+        assert max(waits_s) < RETRY.longest_s + CONNECTS_IN_S
+        camera.start_again(picture("white"))
+        check_comes_back(run, time.monotonic())
+        assert run.shows(StreamState.PLAYING)
         check_beside_went_on(run, since_s)
 
 
