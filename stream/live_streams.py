@@ -288,7 +288,9 @@ class LiveStreams:
         self._shared.metrics.remove_stream(name)
 
     def _shut_down(self, entry: _Open) -> None:
-        self._shared.runner.roster.take_out(entry.running)
+        keeper, name = self._shared.keeper, entry.order.name
+        forget = (lambda: keeper.forget_sights(name)) if keeper is not None else lambda: None
+        self._shared.runner.roster.take_out(entry.running, afterwards=forget)
         entry.close()
         self._shared.facts.forget_rate(entry.order.name)
 

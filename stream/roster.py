@@ -40,6 +40,7 @@ class _Wish:
     stream: RunningStream
     is_coming: bool
     done: threading.Event = field(default_factory=threading.Event)
+    afterwards: Callable[[], None] = lambda: None
 
 
 class Roster:
@@ -58,9 +59,19 @@ class Roster:
         if not self._ask(_Wish(stream, is_coming=True)):
             raise UsageError("the run is over: start another one to watch more")
 
-    def take_out(self, stream: RunningStream, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-        """Whether the analysis has let go of it for good; False when it did not answer in time."""
-        wish = _Wish(stream, is_coming=False)
+    def take_out(
+        self,
+        stream: RunningStream,
+        timeout_s: float | None = None,
+        *,
+        afterwards: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Whether the analysis has let go of it for good; False when it did not answer in time.
+
+        ``afterwards`` is called once it has, be it late, on the analysis thread: nothing is told of the stream then.
+        """
+        timeout_s = ANSWER_TIMEOUT_S if timeout_s is None else timeout_s
+        wish = _Wish(stream, is_coming=False, afterwards=afterwards)
         return not self._ask(wish) or wish.done.wait(timeout_s)
 
     @contextmanager
@@ -82,6 +93,7 @@ class Roster:
             others = tuple(stream for stream in self._streams if stream is not wish.stream)
             self._streams = (*others, wish.stream) if wish.is_coming else others
             (on_came if wish.is_coming else on_left)(wish.stream)
+            wish.afterwards()
             wish.done.set()
         return self._streams
 

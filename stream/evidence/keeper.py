@@ -151,6 +151,10 @@ class EvidenceKeeper:
         """The stream is watched no more; cases that wait have what they need."""
         self._rings.pop(stream, None)
         self._stop_encoding(stream)
+        self.forget_sights(stream)
+
+    def forget_sights(self, stream: StreamName) -> None:
+        """The analysis has told the last of it, which may be long after it was asked to."""
         self._memory.forget(stream)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from tests.stream.sources.video_parts import Footprint, clip, need_gst, wait_unt
 
 need_gst()
 
+from stream import roster  # noqa: E402
 from stream.app import Started, WatchResult, watch  # noqa: E402
 from stream.config import AppConfig, StreamConfig  # noqa: E402
 from stream.config_file import ConfigError  # noqa: E402
@@ -22,7 +23,7 @@ from stream.live_streams import LiveStreams, StreamChanges, StreamStatus  # noqa
 from stream.metrics import Metrics  # noqa: E402
 from stream.parts import Parts  # noqa: E402
 from stream.reload import Reload, changed_sections, words_of  # noqa: E402
-from stream.types import StreamName, StreamState  # noqa: E402
+from stream.types import FaceBox, Frame, StreamName, StreamState  # noqa: E402
 from tests.fakes import ListObserver, MemorySink  # noqa: E402
 from tests.stream.test_app import config, frames_in, parts  # noqa: E402
 
@@ -253,6 +254,41 @@ def test_a_camera_that_does_not_answer_says_why_without_its_password(asked: AppC
         assert "nothing answers" in (told.last_error or "")
         assert "s3cr3t" not in repr(told)
         assert "s3cr3t" not in repr(run.streams.list())
+
+
+def test_nothing_is_remembered_of_a_stream_that_was_removed_while_inference_hung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the hanging step tells of it, and the last word of it, come after the removal."""
+    monkeypatch.setattr(roster, "ANSWER_TIMEOUT_S", 0.2)
+    evidence = {"folder": tmp_path / "evidence", "key": tmp_path / "key.pem"}
+    hangs, goes_on, given = threading.Event(), threading.Event(), parts()
+    detect = given.detector.detect
+    goes_on.set()
+
+    def hanging(frame: Frame) -> tuple[FaceBox, ...]:
+        if not goes_on.is_set():
+            hangs.set()
+            goes_on.wait(60)
+        return detect(frame)
+
+    given.detector.detect = hanging  # type: ignore[method-assign]
+    run = Watching(config(tmp_path, "test", duration_s=600.0, evidence=evidence), given=given)
+    try:
+        keeper = run.streams._shared.keeper
+        assert keeper is not None
+        run.streams.add(snow())
+        wait_until(lambda: "snow" in keeper._memory._streams, "sights of it")
+        goes_on.clear()
+        assert hangs.wait(60)
+        run.streams.remove("snow")
+        goes_on.set()
+        run.plays("test")
+        wait_until(lambda: any(scene.is_last for scene in run.sink.scenes), "the last word")
+        wait_until(lambda: list(keeper._memory._streams) == ["test"], "nothing but the stream that stays")
+    finally:
+        goes_on.set()
+        run.end()
 
 
 def test_a_run_outlives_its_last_stream_and_watches_the_next(asked: AppConfig) -> None:

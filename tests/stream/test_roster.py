@@ -37,6 +37,15 @@ def test_whoever_comes_and_goes_is_told_of_in_order_and_once() -> None:
     assert settle(roster) == []
 
 
+def test_what_is_to_follow_a_late_leave_follows_it() -> None:
+    stream, told = running(House(), clip("a")), list[str]()
+    roster = Roster([stream], threading.Event())
+    assert not roster.take_out(stream, timeout_s=0.0, afterwards=lambda: told.append("afterwards"))
+    assert told == []
+    roster.settle(lambda _: told.append("came"), lambda _: told.append("left"))
+    assert told == ["came", "left", "afterwards"]
+
+
 def test_a_run_with_nobody_in_it_waits_and_one_whose_streams_are_over_ends() -> None:
     roster = Roster([], threading.Event())
     assert not roster.close_if_over()
