@@ -29,13 +29,20 @@ def in_use(config: AppConfig, folder: Path) -> AppConfig:
     It writes under ``folder``.
     """
     first, *others = config.streams
+    evidence = EvidenceConfig(
+        folder=folder / "evidence",
+        key=folder / "log.pem",
+        before_s=1.0,
+        after_s=1.0,
+        heatmap=False,  # 30 MB that come and go with each: what is kept would not stand out
+    )
     outputs = {
         "streams": (first.model_copy(update={"save": folder / "{time}.mp4"}), *others),
         "web": WebConfig(enabled=True, port=0),
         "restream": RestreamConfig(enabled=True, port=0),
         "wall": WallConfig(enabled=True),
         "alerts": AlertsConfig(rules=RULES, spool=SpoolConfig(folder=folder / "spool")),
-        "evidence": EvidenceConfig(folder=folder / "evidence", key=folder / "log.pem", before_s=1.0, after_s=1.0),
+        "evidence": evidence,
     }
     return config.model_copy(update=outputs)
 
