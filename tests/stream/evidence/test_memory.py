@@ -19,7 +19,7 @@ def levels(memory: Memory, track: int = 1) -> list[int]:
 
 def feed(memory: Memory, track: int, count: int, *, first: int = 0) -> None:
     for number in range(first, first + count):
-        memory.face_embedded(LOBBY, TrackId(track), round(number * 2e8), crop_of(number))
+        memory.face_embedded(LOBBY, TrackId(track), round(number * 2e8), crop_of(number % 256))
 
 
 def test_the_newest_crops_of_a_face_are_kept() -> None:
