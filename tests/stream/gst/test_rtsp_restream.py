@@ -181,12 +181,23 @@ def test_a_client_over_udp_that_falls_silent_is_forgotten(monkeypatch: pytest.Mo
     monkeypatch.setattr(rtsp_clients, "SWEEP_EVERY_S", 0.2)
     with camera() as lobby, playing_over_udp(str(lobby.output.url)):
         wait_until(lambda: encodes(lobby), "the client")
-        sessions = sessions_of(lobby)
+        sessions = server_of(lobby).get_session_pool()
         assert sessions.get_n_sessions() == 1
         monkeypatch.setattr(rtsp_restream, "ABOUT_TO_PLAY_S", 0.0)
         wait_until(lambda: expire_soon(sessions) == 0, "the session to be removed")
         wait_until(lambda: not encodes(lobby), "nobody to be encoded for")
         assert len(watch(lobby.output.url, 3)) == 3
+    assert lobby.errors == []
+
+
+def test_a_client_that_takes_nothing_for_long_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is one whose machine has vanished: what it was sent is never acknowledged."""
+    monkeypatch.setattr(rtsp_clients, "UNREAD_MS", 1000)
+    with camera() as lobby, playing(str(lobby.output.url), "RTP/AVP/TCP;unicast;interleaved=0-1"):
+        server = server_of(lobby)
+        wait_until(lambda: server.client_filter(None) == [], "it to be hung up on")
+        monkeypatch.setattr(rtsp_restream, "ABOUT_TO_PLAY_S", 0.0)
+        wait_until(lambda: not encodes(lobby), "nobody to be encoded for")
     assert lobby.errors == []
 
 
@@ -199,15 +210,29 @@ def expire_soon(sessions: Any) -> int:
     return len(found)
 
 
-def sessions_of(camera: Camera) -> Any:
+def server_of(camera: Camera) -> Any:
     port = int(str(camera.output.url).split(":")[2].split("/")[0])
-    return rtsp_restream._SERVERS["127.0.0.1", port].server.get_session_pool()
+    return rtsp_restream._SERVERS["127.0.0.1", port].server
 
 
 @contextmanager
 def playing_over_udp(url: str) -> Iterator[socket.socket]:
+    with (
+        udp_port() as rtp,
+        udp_port() as rtcp,
+        playing(url, f"RTP/AVP;unicast;client_port={rtp}-{rtcp}") as control,
+    ):
+        yield control
+
+
+@contextmanager
+def playing(url: str, transport: str) -> Iterator[socket.socket]:
+    """A client that asks for everything and reads nothing more once it plays."""
     host, port = url.split("/")[2].split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as control, control.makefile("rb") as answers:
+    with socket.socket() as control, control.makefile("rb") as answers:
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        control.settimeout(20)
+        control.connect((host, int(port)))
 
         def ask(method: str, at: str, *lines: str) -> dict[bytes, bytes]:
             control.sendall("\r\n".join([f"{method} {at} RTSP/1.0", "CSeq: 1", *lines, "", ""]).encode())
@@ -217,11 +242,9 @@ def playing_over_udp(url: str) -> Iterator[socket.socket]:
             return headers
 
         ask("DESCRIBE", url)
-        with udp_port() as rtp, udp_port() as rtcp:
-            wish = f"Transport: RTP/AVP;unicast;client_port={rtp}-{rtcp}"
-            session = ask("SETUP", f"{url}/stream=0", wish)[b"Session"].split(b";")[0].decode()
-            ask("PLAY", url, f"Session: {session}")
-            yield control
+        session = ask("SETUP", f"{url}/stream=0", f"Transport: {transport}")[b"Session"].split(b";")[0].decode()
+        ask("PLAY", url, f"Session: {session}")
+        yield control
 
 
 @contextmanager
