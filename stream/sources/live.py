@@ -89,7 +89,7 @@ class LiveSource:
         """The one that is open."""
         self._decoder: str | None = None
         self._bug = ""
-        """The newest that was met."""
+        """The newest that was met and not played through since: its trace is logged once."""
         self.last_error: str | None = None
         """Why the source is not playing, in one line without credentials; None while it plays."""
         self._observer.stream_state(name, self._state)
@@ -145,7 +145,9 @@ class LiveSource:
             fault = self._play_guarded()
             if fault is None:
                 return
-            failures = 1 if self._last_frame_ns is not None else failures + 1
+            has_played = self._last_frame_ns is not None and fault is not BUG  # a bug may come with each frame
+            failures = 1 if has_played else failures + 1
+            self._bug = "" if has_played else self._bug
             wait_s = self._retry.wait_s(failures, fault.reason, random.random())  # nosec B311 # spreads retries
             self._lose(fault, wait_s)
             self._stop.wait(wait_s)
