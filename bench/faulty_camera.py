@@ -149,12 +149,14 @@ class _Server:
         from gi.repository import Gio, Gst, GstRtspServer
 
         from stream.gst.mainloop import LoopThread
+        from stream.gst.rtsp_clients import tune
 
         Gst.init(None)
         self._gst, self._rtsp, self._medias, self._changes = Gst, GstRtspServer, list[Any](), list[dict[str, Any]]()
         self._shift_ns: int | None = None
         self._loop = LoopThread("faulty-camera")
         self._server = GstRtspServer.RTSPServer()
+        self._server.connect("client-connected", tune)
         self._server.set_address("127.0.0.1")
         self._server.set_service(str(options.port))
         if options.certificate:

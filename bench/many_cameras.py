@@ -111,9 +111,9 @@ MEASUREMENTS = (
     Measurement(
         "restreamed", "--streams auto --mode restream --seconds 12 --backend onnxruntime-cpu", 105, carried_lines
     ),
-    Measurement("compared", "--compare --seconds 3 --backend onnxruntime-cpu", 75, compared_lines),
+    Measurement("compared", "--compare --seconds 3 --backend onnxruntime-cpu", 110, compared_lines),
     Measurement("scored, best engines", "--streams auto --seconds 12", 115, carried_lines),
-    Measurement("compared, best engines", "--compare --seconds 3", 75, compared_lines),
+    Measurement("compared, best engines", "--compare --seconds 3", 110, compared_lines),
     Measurement("stalled", "--streams 4 --stall --seconds 8", 32, stalled_lines),
     Measurement("grown", "--grow --seconds 4", 195, grown_lines),
 )

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from engines.runtime.table import ALWAYS
+from engines.spec import WindowSpec
 from stream.benchmark.comparison import compare
 from stream.benchmark.growth import curves_json, draw_chart, grow
 from stream.benchmark.observations import FULL_RATE, largest, largest_kept, misses_of, rounded
@@ -106,6 +107,11 @@ def _write(path: Path, report: dict[str, Any]) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror}; give another path") from error
 
 
+def compared_s(asked_s: float, window: WindowSpec) -> float:
+    """Length of the clip that every way goes through: all must score one whole window of it alike. Pure."""
+    return min(max(asked_s, (window.slots + 1) * window.period_s), ClipShape.seconds)
+
+
 class _Bench:
     """One command's measurements on one set of parts."""
 
@@ -124,7 +130,7 @@ class _Bench:
         return self._shown(self._trial(self._order.streams, self._order.seconds))
 
     def _compared(self) -> dict[str, Any]:
-        video_s = min(self._order.seconds, ClipShape.seconds)
+        video_s = compared_s(self._order.seconds, self._metered.parts.model.spec.window)
         clip = ensure_shaped(self._order.clip, CLIPS, ClipShape(seconds=video_s))
         config = self._order.config
         with metered_parts(_with_backend(config, ALWAYS), threads=1) as rivals:

@@ -33,7 +33,7 @@ from gi.repository import GLib, Gst, GstPbutils, GstRtsp, GstRtspServer  # noqa:
 from stream.errors import OutputError, SourceError, UnmaskError, UsageError  # noqa: E402
 from stream.gst.codecs import pick_encoder  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import shut  # noqa: E402
+from stream.gst.rtsp_clients import shut, tune  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 
 Gst.init(None)
@@ -75,6 +75,7 @@ class RtspCamera:
         self._clip = clip
         self._loop = LoopThread("rtsp-camera")
         self._server = GstRtspServer.RTSPServer()
+        self._server.connect("client-connected", tune)
         self._source_id = self._listen()
 
     @property

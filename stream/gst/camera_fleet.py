@@ -23,7 +23,7 @@ from gi.repository import Gst, GstApp, GstRtspServer  # noqa: E402, F401 - GstAp
 
 from stream.errors import OutputError, SourceError, UnmaskError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import shut  # noqa: E402
+from stream.gst.rtsp_clients import shut, tune  # noqa: E402
 
 Gst.init(None)
 
@@ -77,6 +77,7 @@ class CameraFleet:
         self._stop = threading.Event()
         self._loop = LoopThread("camera-fleet")
         self._server = GstRtspServer.RTSPServer()
+        self._server.connect("client-connected", tune)
         self._server.set_address("127.0.0.1")
         self._server.set_service("0")
         for path in self._paths:

@@ -22,7 +22,7 @@ from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 from stream.errors import OutputError  # noqa: E402
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import keep_swept, notice_loss_of, shut  # noqa: E402
+from stream.gst.rtsp_clients import keep_swept, shut, tune  # noqa: E402
 
 Gst.init(None)
 
@@ -273,8 +273,8 @@ class _SharedServer:
         shut(self.server, self.loop, *self.source_ids)
         self.server.disconnect(self.handler)
 
-    def _on_client(self, _server: Any, client: Any) -> None:
-        notice_loss_of(client)
+    def _on_client(self, server: Any, client: Any) -> None:
+        tune(server, client)
         client.connect("play-request", self._on_play)
 
     def _on_play(self, _client: Any, context: Any) -> None:

@@ -11,11 +11,13 @@ import pytest
 
 pytest.importorskip("gi", reason="GStreamer's Python bindings are missing: apt install python3-gst-1.0")
 
+from engines.spec import WindowSpec
 from stream.benchmark.observations import StreamNumbers
-from stream.benchmark.run import missed_by
+from stream.benchmark.run import compared_s, missed_by
 from stream.benchmark.trial import TrialOrder, TrialResult
 from stream.cli import main
 from stream.errors import SourceError
+from stream.gst.clip_making import ClipShape
 
 STREAM_KEYS = {
     "name",
@@ -94,6 +96,12 @@ def test_a_trial_whose_viewers_miss_pictures_is_not_carried() -> None:
     result = TrialResult((numbers,), "restream", 1, 1, 0, {}, {}, 0, 1, 1, 1, 1, viewer_fps=(25.0,))
     assert missed_by(result) == []
     assert missed_by(replace(result, viewer_fps=(24.0,))) == ["viewers"]
+
+
+def test_what_is_compared_holds_a_whole_window_however_short_it_was_asked_to_be() -> None:
+    window = WindowSpec(slots=20, period_s=0.2, feature_dim=8)
+    assert compared_s(3.0, window) == pytest.approx(4.2)
+    assert (compared_s(6.0, window), compared_s(60.0, window)) == (6.0, ClipShape.seconds)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.stream.gst.drawing_parts import need_gst
 need_gst()
 
 from stream.gst.mainloop import LoopThread  # noqa: E402
-from stream.gst.rtsp_clients import GstRtspServer, hang_up, keep_swept, notice_loss_of, shut  # noqa: E402
+from stream.gst.rtsp_clients import GstRtspServer, hang_up, keep_swept, shut, tune  # noqa: E402
 from tests.stream.sources.video_parts import wait_until  # noqa: E402
 
 QUESTION = b"OPTIONS rtsp://127.0.0.1/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"
@@ -97,13 +97,14 @@ def hang_up_often(seconds: float = 2.0) -> None:
         print(len(serving.client_filter(None)), "left")
 
 
-def test_a_client_whose_machine_vanished_is_noticed_by_its_connection() -> None:
+def test_pictures_are_sent_at_once_and_a_client_whose_machine_vanished_is_noticed() -> None:
     known: list[Any] = []
     with server(1) as serving:
-        serving.connect("client-connected", lambda _server, client: (notice_loss_of(client), known.append(client)))
+        serving.connect("client-connected", lambda server, client: (tune(server, client), known.append(client)))
         with client(serving):
             wait_until(lambda: len(known) == 1, "the client")
             ours = known.pop().get_connection().get_read_socket()
+            assert ours.get_option(socket.IPPROTO_TCP, socket.TCP_NODELAY)[1] == 1, "pictures wait for nobody"
             assert ours.get_keepalive()
             idle_s, every_s, probes, unread_ms = (
                 ours.get_option(socket.IPPROTO_TCP, option)[1]
