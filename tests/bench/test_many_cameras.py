@@ -75,5 +75,5 @@ def test_each_row_is_a_command_that_can_be_given(measurement: Any) -> None:
     assert not fits(measurement, measurement.takes_s - 1)
 
 
-def test_all_of_it_fits_into_twelve_minutes() -> None:
-    assert sum(measurement.takes_s for measurement in MEASUREMENTS) <= 12 * 60
+def test_all_of_it_fits_into_a_quarter_of_an_hour() -> None:
+    assert sum(measurement.takes_s for measurement in MEASUREMENTS) <= 15 * 60
