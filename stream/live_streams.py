@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,7 +185,7 @@ class LiveStreams:
         with self._lock:
             self._known(stream.name)
             others = (stream if known.name == stream.name else known for known in self._config.streams)
-            self._meet(self._config.with_streams(list(others)))
+            self._meet(self._config.with_streams(list(others)), again=(stream.name,))
             return self._status(self._entries[StreamName(stream.name)])
 
     def remove(self, name: str) -> None:
@@ -197,7 +197,7 @@ class LiveStreams:
     def replace(self, streams: Sequence[StreamConfig]) -> StreamChanges:
         """Make these the streams of the run. One that stays as it is does not miss a frame; a failed one is tried."""
         with self._lock:
-            return self._meet(self._config.with_streams(streams))
+            return self._meet(self._config.with_streams(streams), again=self._entries)
 
     def close(self) -> None:
         """Close all: the sources first, then the outputs."""
@@ -225,13 +225,16 @@ class LiveStreams:
 
     # One change, under the lock
 
-    def _meet(self, wanted: AppConfig) -> StreamChanges:
-        """Nothing changes before all that can be wrong with the request was looked at."""
+    def _meet(self, wanted: AppConfig, again: Container[str] = ()) -> StreamChanges:
+        """Nothing changes before all that can be wrong with the request was looked at.
+
+        ``again``: names of those to be tried again where they have failed; the others stay as they are.
+        """
         if self._is_closed:
             raise UsageError("the run is over: start another one to watch more")
         check_request(wanted)
         orders = [self._order(stream) for stream in wanted.streams]
-        changes = self._changes(orders)
+        changes = self._changes(orders, again)
         self._config = wanted
         for name in changes.removed:
             self._remove(StreamName(name))
@@ -240,18 +243,19 @@ class LiveStreams:
                 self._put(order)
         return changes
 
-    def _changes(self, orders: Sequence[_Order]) -> StreamChanges:
+    def _changes(self, orders: Sequence[_Order], again: Container[str]) -> StreamChanges:
         before, names = self._entries, {order.name for order in orders}
         return StreamChanges(
             tuple(order.name for order in orders if order.name not in before),
-            tuple(order.name for order in orders if order.name in before and not self._is_met(order)),
+            tuple(order.name for order in orders if order.name in before and not self._is_met(order, again)),
             tuple(name for name in before if name not in names),
         )
 
-    def _is_met(self, order: _Order) -> bool:
-        """The address counts too: a password file may hold another password now. One that failed is tried again."""
+    def _is_met(self, order: _Order, again: Container[str]) -> bool:
+        """The address counts too: a password file may hold another password now."""
         entry = self._entries[order.name]
-        return isinstance(entry, _Open) and entry.order == order and entry.running.state is not StreamState.FAILED
+        has_failed = isinstance(entry, _Shut) or entry.running.state is StreamState.FAILED
+        return entry.order == order and not (has_failed and order.name in again)
 
     def _put(self, order: _Order) -> None:
         """Open a stream in place of one of its name; the run goes on meanwhile even if all others are over."""

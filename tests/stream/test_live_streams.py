@@ -232,6 +232,11 @@ def test_a_stream_that_failed_after_it_was_opened_is_tried_again_and_plays_once_
     with watching(asked) as run:
         run.streams.add(StreamConfig(source=str(film), name="film"))
         wait_until(lambda: run.states()["film"] == "failed", "the film to be given up")
+        tried = run.observer.of("stream_state")
+        run.streams.add(StreamConfig(source="test", name="another"))
+        run.streams.remove("another")
+        told = [entry for entry in run.observer.of("stream_state")[len(tried) :] if entry[0] == "film"]
+        assert told == [], "tried again because of another stream"
         same = run.streams._config.streams
         assert run.streams.replace(same) == StreamChanges(changed=("film",)), "not tried again"
         wait_until(lambda: run.states()["film"] == "failed", "the film to be given up again")
