@@ -204,7 +204,8 @@ class Soaked:
 
     @property
     def is_clean(self) -> bool:
-        return not self.missing and not any(slope.grows for slope in self.slopes)
+        is_used = not self.order.is_in_use or all(self.visits.values())
+        return self.scored > 0 and is_used and not self.missing and not any(slope.grows for slope in self.slopes)
 
 
 class _Soak:
@@ -231,16 +232,19 @@ class _Soak:
             ]
             for thread in (watching, *breaking):
                 thread.start()
-            samples = self._sample()
-            self._calm.set()
-            for thread in breaking:
-                thread.join()
-            if self._usage is not None:
-                self._usage.end_changes()
-            missing = self._missing()
-            self._visits = {} if self._usage is None else self._usage.close()
-            self._stop.set()
-            watching.join()
+            try:
+                samples = self._sample()
+                self._calm.set()
+                for thread in breaking:
+                    thread.join()
+                if self._usage is not None:
+                    self._usage.end_changes()
+                missing = self._missing()
+                self._visits = {} if self._usage is None else self._usage.close()
+            finally:
+                self._calm.set()
+                self._stop.set()
+                watching.join()
         if self._failure is not None:
             raise self._failure
         return self._result(samples, missing)
@@ -284,7 +288,11 @@ class _Soak:
         while not self._calm.wait(chance.uniform(*FAULT_EVERY_S) / self._order.often) and not self._stop.is_set():
             name = chance.choice(self._order.only)
             self._faults[name] += 1
-            FAULTS[name](camera, chance, self._calm)
+            try:
+                FAULTS[name](camera, chance, self._calm)
+            except Exception as error:  # top of the thread: raised again by run()
+                self._failure = error
+                self._stop.set()
 
     def _sample(self) -> list[Sample]:
         """Into memory that was taken before, so that the samples are no growth themselves."""

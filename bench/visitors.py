@@ -15,12 +15,15 @@ import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 from stream.gst.viewers import Viewer
 
 ROOT = Path(__file__).parents[1]
 API = "api/v1"
+KINDS = ("metrics", "events", "verdicts", "videos", "stills", "restreams")
+"""What they come for."""
 STAY_S = (0.2, 3.0)
 REST_S = (0.0, 1.0)
 ANSWER_WITHIN_S = 10.0
@@ -36,7 +39,10 @@ class Visitors:
 
     def close(self) -> dict[str, int]:
         """What was visited how often, and got something."""
-        told, _ = self._process.communicate(timeout=END_WITHIN_S)
+        try:
+            told, _ = self._process.communicate(timeout=END_WITHIN_S)
+        finally:
+            self._process.kill()
         return dict(json.loads(told))
 
 
@@ -81,8 +87,8 @@ def visit(page: str, restreams: Sequence[str], seed: int, stop: threading.Event,
     names = [url.rsplit("/", 1)[1] for url in restreams]
     visits = _visits(page, names)
     while not stop.wait(chance.uniform(*REST_S)):
-        kind = chance.choice([*visits, "restreams"])
-        with suppress(OSError):  # refused or reset: its stream is away, or the watch ends
+        kind = chance.choice(KINDS)
+        with suppress(OSError, HTTPException):  # refused or reset: its stream is away, or the watch ends
             if kind == "restreams":
                 told[kind] += _play(chance.choice(restreams), stop, chance)
             else:
@@ -92,7 +98,7 @@ def visit(page: str, restreams: Sequence[str], seed: int, stop: threading.Event,
 def main(arguments: Sequence[str]) -> int:
     """SEED PAGE RESTREAM…"""
     seed, page, *restreams = arguments
-    stop, told = threading.Event(), Counter[str]()
+    stop, told = threading.Event(), Counter(dict.fromkeys(KINDS, 0))
     threads = [
         threading.Thread(target=visit, args=(page, restreams, int(seed) * 100 + number, stop, told))
         for number in range(4)

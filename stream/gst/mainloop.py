@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from gi.repository import GLib
+
+log = logging.getLogger(__name__)
 
 
 class LoopThread:
@@ -36,7 +39,10 @@ class LoopThread:
         """Run ``work`` on the loop's thread again and again, until its source is removed. Returns the source's id."""
 
         def run() -> bool:
-            work()
+            try:
+                work()
+            except Exception:  # it would end the source, and what it does for all that follow
+                log.exception("what is done every %g s has failed", seconds)
             return True
 
         return self._attach(GLib.Timeout(round(seconds * 1000)), run)

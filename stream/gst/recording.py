@@ -45,8 +45,8 @@ def muxer_launch(gst_version: tuple[int, int]) -> str:
 
 
 def dated(path: Path, now: datetime) -> Path:
-    """``path`` with ``{time}`` in its name replaced: UTC to the second, as in ``2026-12-01T21-50-12Z``."""
-    return path.with_name(path.name.replace("{time}", now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")))
+    """``path`` with ``{time}`` in it replaced: UTC to the second, as in ``2026-12-01T21-50-12Z``."""
+    return Path(str(path).replace("{time}", now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H-%M-%SZ")))
 
 
 def free_dated(path: Path, now: datetime) -> Path:

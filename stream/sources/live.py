@@ -88,6 +88,8 @@ class LiveSource:
         self._session: Session | None = None
         """The one that is open."""
         self._decoder: str | None = None
+        self._opened_ns = 0
+        """When the newest session was."""
         self._bug = ""
         """The newest that was met and not played through since: its trace is logged once."""
         self.last_error: str | None = None
@@ -143,33 +145,40 @@ class LiveSource:
         failures = 0
         while not self._stop.is_set():
             fault = self._play_guarded()
-            if fault is None:
+            if fault is None or self._stop.is_set():
                 return
-            has_played = self._last_frame_ns is not None and fault is not BUG  # a bug may come with each frame
-            failures = 1 if has_played else failures + 1
-            self._bug = "" if has_played else self._bug
+            failures = 1 if self._has_played(fault) else failures + 1
             wait_s = self._retry.wait_s(failures, fault.reason, random.random())  # nosec B311 # spreads retries
             self._lose(fault, wait_s)
             self._stop.wait(wait_s)
 
+    def _has_played(self, fault: Fault) -> bool:
+        """A bug may come with each frame: what it ended counts when it was longer than the longest wait."""
+        if fault is not BUG:
+            return self._last_frame_ns is not None
+        return self._last_frame_ns is not None and self._clock() - self._opened_ns > self._retry.longest_s * 1e9
+
     def _play_guarded(self) -> Fault | None:
         """A bug costs this stream alone, which is tried again. Raises UnmaskError where waiting mends nothing."""
         try:
-            return self._play()
+            fault = self._play()
         except UnmaskError:
             raise
         except Exception as error:  # a bug: logged with its trace, and no other stream's affair
-            if repr(error) != self._bug:
+            if repr(error) != self._bug or self._has_played(BUG):
                 self._bug = repr(error)
                 log.exception("%s met a fault of this program", self._uri)
             return BUG
+        else:
+            self._bug = "" if self._last_frame_ns is not None else self._bug
+            return fault
 
     def _play(self) -> Fault | None:
         """One session from its start to its loss; None when ``close`` ended it."""
         self._last_frame_ns = None
         self._reader.timeline.restart()
+        self._opened_ns = opened_ns = self._clock()
         session = self._session = self._open_session(self._take, self._decoded)
-        opened_ns = self._clock()
         try:
             session.start()
             while not self._stop.wait(POLL_S):

@@ -27,7 +27,7 @@ from stream.errors import OutputError  # noqa: E402
 from stream.gst.branch import Branch, BranchHooks, parsed  # noqa: E402
 from stream.gst.codecs import ENCODERS  # noqa: E402
 from stream.gst.output import DRAWING, OutputTargets, Restream, VideoOutput  # noqa: E402
-from stream.gst.recording import free_dated, kbps_of, make_writable, muxer_launch  # noqa: E402
+from stream.gst.recording import dated, free_dated, kbps_of, make_writable, muxer_launch  # noqa: E402
 from stream.gst.session import element_runs  # noqa: E402
 from stream.types import StreamName  # noqa: E402
 from tests.fakes import ListObserver  # noqa: E402
@@ -498,6 +498,11 @@ def test_a_recording_that_begins_in_the_same_second_writes_over_nothing(tmp_path
     plain = tmp_path / "lobby.mp4"
     plain.touch()
     assert free_dated(plain, now) == plain, "without a time it is written over, as it is told to be"
+
+
+def test_a_recordings_folder_may_be_named_after_its_start_too(tmp_path: Path) -> None:
+    moment = datetime(2026, 12, 1, 21, 50, 12, tzinfo=timezone.utc)
+    assert dated(tmp_path / "{time}" / "x.mp4", moment) == tmp_path / "2026-12-01T21-50-12Z" / "x.mp4"
 
 
 def test_checking_a_path_makes_no_file(tmp_path: Path) -> None:

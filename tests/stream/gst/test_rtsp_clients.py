@@ -130,6 +130,19 @@ def test_a_server_that_is_shut_lets_nobody_in_and_leaves_no_thread() -> None:
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
+def test_what_is_done_again_and_again_survives_its_own_mistakes(caplog: pytest.LogCaptureFixture) -> None:
+    loop, done = LoopThread("every"), list[int]()
+
+    def work() -> None:
+        done.append(1)
+        raise ZeroDivisionError("a bug")
+
+    loop.every(0.01, work)
+    wait_until(lambda: len(done) >= 3, "it to go on")
+    loop.stop()
+    assert "a bug" in caplog.text
+
+
 def test_a_loop_that_is_stopped_at_once_ends() -> None:
     """However its thread and the one that stops it take turns."""
     for _ in range(200):

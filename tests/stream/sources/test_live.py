@@ -333,6 +333,31 @@ def test_a_bug_with_each_frame_makes_waits_longer_and_one_long_after_is_traced_a
     assert len([record for record in caplog.records if record.exc_info]) == 2
 
 
+def test_a_bug_after_a_night_of_pictures_is_the_first_in_a_row_and_traced(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited_for = list[int]()
+
+    def wait_s(_: RetryPolicy, failures: int, *__: object) -> float:
+        waited_for.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(RetryPolicy, "wait_s", wait_s)
+
+    def buggy() -> Fault | None:
+        raise ZeroDivisionError("a bug")
+
+    with Rig() as rig:
+        for number in range(3):
+            session = rig.session(number)
+            session.send(sample_of(0))
+            rig.now_ns += 3600 * 10**9
+            session.fault = buggy  # type: ignore[method-assign]
+        rig.session(3)
+    assert waited_for[:3] == [1, 1, 1]
+    assert len([record for record in caplog.records if record.exc_info]) == 3
+
+
 @given(st.integers(1, 10_000), st.floats(0, 1), st.sampled_from(["eos", "error", "stalled", "refused"]))
 def test_waits_double_up_to_the_limit_and_chance_only_shortens_them(failures: int, chance: float, reason: str) -> None:
     policy = RetryPolicy(first_s=0.5, longest_s=30.0, jitter=0.3)
