@@ -128,9 +128,18 @@ def test_a_file_is_shown_whole_with_every_score_and_ends(tmp_path: Path, clip: P
 
 
 def test_stopping_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
-    stop = threading.Event()
-    threading.Timer(2.5, stop.set).start()
-    watch(config(tmp_path, "test", save=tmp_path / "out.mp4", duration_s=60.0), parts=parts(), stop=stop)
+    stop, sink = threading.Event(), MemorySink()
+
+    def stop_amid_scenes(_: Started) -> None:
+        def look() -> None:
+            while len(sink.scenes) < 20:
+                time.sleep(0.05)
+            stop.set()
+
+        threading.Thread(target=look, daemon=True).start()
+
+    asked = config(tmp_path, "test", save=tmp_path / "out.mp4", duration_s=60.0)
+    watch(asked, parts=parts(), sinks=[sink], stop=stop, on_started=stop_amid_scenes)
     assert frames_in(tmp_path / "out.mp4") > 10
     assert all(
         line["verdict"] in {verdict.value for verdict in Verdict} for line in lines_of(tmp_path / "scores.jsonl")
