@@ -177,13 +177,13 @@ class LiveSource:
         """One session from its start to its loss; None when ``close`` ended it."""
         self._last_frame_ns = None
         self._reader.timeline.restart()
-        self._opened_ns = opened_ns = self._clock()
+        self._opened_ns = self._clock()
         session = self._session = self._open_session(self._take, self._decoded)
         try:
             session.start()
             while not self._stop.wait(POLL_S):
                 self._note_decoder()
-                fault = session.fault() or self._silence(opened_ns)
+                fault = session.fault() or self._silence()
                 if fault is not None:
                     return fault
             return None
@@ -197,11 +197,11 @@ class LiveSource:
         if session is not None and self._last_frame_ns is not None:
             self._decoder = session.decoder
 
-    def _silence(self, opened_ns: int) -> Fault | None:
+    def _silence(self) -> Fault | None:
         """The watchdog: a frozen camera sends neither frames nor an error."""
         last_ns, now_ns = self._last_frame_ns, self._clock()
         if last_ns is None:
-            return SILENT if now_ns - opened_ns > self._retry.first_frame_within_s * 1e9 else None
+            return SILENT if now_ns - self._opened_ns > self._retry.first_frame_within_s * 1e9 else None
         return STALLED if now_ns - last_ns > self._retry.stalled_after_s * 1e9 else None
 
     def _lose(self, fault: Fault, wait_s: float) -> None:

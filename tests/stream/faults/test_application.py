@@ -196,14 +196,20 @@ def test_inference_that_hangs_stops_no_video_and_spoils_no_window(tmp_path: Path
 # Clocks, and the end
 
 
+def jump_wall_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    told = time.time
+    monkeypatch.setattr(time, "time", lambda: told() + seconds)
+    monkeypatch.setattr(time, "time_ns", lambda: round((told() + seconds) * 1e9))
+
+
 @pytest.mark.parametrize("seconds", [86_400.0, -86_400.0])
 def test_a_wall_clock_that_jumps_moves_the_written_times_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     with FaultyCamera(picture("black")) as camera, watching(camera_at(camera.url), beside()) as run:
         run.await_scores()
-        since_s, told = time.monotonic(), time.time
-        monkeypatch.setattr(time, "time", lambda: told() + seconds)
+        since_s = time.monotonic()
+        jump_wall_clock(monkeypatch, seconds)
         run.await_scores(more=5)
         assert run.witness.reasons == []
         check_no_window_spans(run)
@@ -216,11 +222,10 @@ def test_a_wall_clock_that_jumps_while_a_camera_is_waited_for_changes_no_wait(
 ) -> None:
     with FaultyCamera(picture("black")) as camera, watching(camera_at(camera.url), beside()) as run:
         run.await_scores()
-        since_s, told = time.monotonic(), time.time
+        since_s = time.monotonic()
         camera.kill()
         wait_until(lambda: len(run.witness.lost_s[CAMERA]) >= 2, "the loss, and an attempt that fails")
-        monkeypatch.setattr(time, "time", lambda: told() + seconds)
-        monkeypatch.setattr(time, "time_ns", lambda: round((told() + seconds) * 1e9))
+        jump_wall_clock(monkeypatch, seconds)
         failed = len(run.witness.lost_s[CAMERA])
         wait_until(lambda: len(run.witness.lost_s[CAMERA]) >= failed + 3, "attempts as ever")
         waits_s = [after - before for before, after in pairwise(run.witness.lost_s[CAMERA][failed - 1 :])]

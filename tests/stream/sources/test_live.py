@@ -272,12 +272,26 @@ def test_what_cannot_be_mended_by_waiting_reaches_the_reader() -> None:
     source.close()
 
 
+def buggy() -> Fault | None:
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.fixture
+def waited_for(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many failures in a row each wait was for; none takes any time."""
+    told = list[int]()
+
+    def wait_s(_: RetryPolicy, failures: int, *__: object) -> float:
+        told.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(RetryPolicy, "wait_s", wait_s)
+    return told
+
+
 def test_a_bug_in_a_callback_is_logged_with_its_trace_and_costs_that_stream_one_session(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def buggy() -> Fault | None:
-        raise ZeroDivisionError("a bug")
-
     with Rig() as rig:
         for number in (0, 1):
             rig.session(number).fault = buggy  # type: ignore[method-assign]
@@ -310,19 +324,8 @@ def test_a_bug_in_what_is_given_each_frame_ends_neither_the_source_nor_its_reade
 
 
 def test_a_bug_with_each_frame_makes_waits_longer_and_one_long_after_is_traced_again(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, waited_for: list[int]
 ) -> None:
-    waited_for = list[int]()
-
-    def wait_s(_: RetryPolicy, failures: int, *__: object) -> float:
-        waited_for.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(RetryPolicy, "wait_s", wait_s)
-
-    def buggy() -> Fault | None:
-        raise ZeroDivisionError("a bug")
-
     with Rig() as rig:
         for number, fault in enumerate((buggy, buggy, lambda: live.STALLED, buggy)):
             session = rig.session(number)
@@ -334,19 +337,8 @@ def test_a_bug_with_each_frame_makes_waits_longer_and_one_long_after_is_traced_a
 
 
 def test_a_bug_after_a_night_of_pictures_is_the_first_in_a_row_and_traced(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, waited_for: list[int]
 ) -> None:
-    waited_for = list[int]()
-
-    def wait_s(_: RetryPolicy, failures: int, *__: object) -> float:
-        waited_for.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(RetryPolicy, "wait_s", wait_s)
-
-    def buggy() -> Fault | None:
-        raise ZeroDivisionError("a bug")
-
     with Rig() as rig:
         for number in range(3):
             session = rig.session(number)
