@@ -19,8 +19,12 @@ PATTERNS = ("ball", "smpte", "snow", "black", "white", "checkers-8", "circular",
 KNOWN = "webcam, webcam:1, /dev/video0, rtsp://, rtsps://, http://, https://, a file, screen, test, csi:0"
 LIVE_PLAYLIST = ".m3u8"
 _KEY = r"(?i:user(?:name)?|usr|login|pass(?:w(?:or)?d)?|pwd|psw|pw|token|key|auth(?:basic)?|secret)(?:=|%3D|%3d)"
-_VALUE = re.compile(rf"({_KEY}).*?(?=[&;]\w+=|\Z)", re.DOTALL)
-"""Until the next value, since the end of a secret that was not encoded is not known."""
+_PLAIN = r"(?i:channel|ch|chn|stream|subtype|profile|keyframe|unicast|proto|transport|resolution|codec|fps|audio)="
+"""What recorders' paths hold beside secrets."""
+_VALUE = re.compile(rf"({_KEY}).*?(?=[&;](?:{_KEY}|{_PLAIN})|\Z)", re.DOTALL)
+"""Until the next value of a known name: where a secret that was not encoded ends is not known, and it may itself hold
+what looks like a name.
+"""
 _PAIR = re.compile(r"(?<=/)[^/]*:[^/]*")
 """A part of a path that may be user:password."""
 

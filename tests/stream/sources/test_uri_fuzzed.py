@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -67,6 +68,12 @@ def test_no_text_of_an_address_shows_a_secret_in_its_path(
     assert SECRET not in redacted(text)
     assert SECRET not in default_name(text)
     assert SECRET not in repr(StreamConfig(source=text))
+
+
+@pytest.mark.parametrize("password", [f";{SECRET}=", f"&{SECRET}=a", f"x;a=1&{SECRET}=b"])
+def test_a_secret_in_a_path_may_look_like_another_name(password: str) -> None:
+    uri = parse_source(f"rtsp://cam/user=admin&password={password}&channel=1&stream=0.sdp")
+    assert str(uri) == "rtsp://cam/user=***&password=***&channel=1&stream=0.sdp"
 
 
 @settings(max_examples=800, deadline=None)
